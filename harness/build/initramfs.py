@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The micro-guest's initramfs: agent as init, file-system tools, kernel modules in load order."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness import proc
+from harness.build.rootfs import RootTree
+from harness.errors import InfraError
+
+TOOLS = (
+    "/sbin/mke2fs",
+    "/sbin/e2fsck",
+    "/sbin/debugfs",
+    "/sbin/mkfs.xfs",
+    "/sbin/xfs_repair",
+    "/bin/btrfs",
+    "/sbin/mkfs.btrfs",
+    "/sbin/dmsetup",
+    "/usr/bin/fio",
+)
+_LDD_LINE = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
+MODULE_DIR = "/lib/modules"
+
+
+def module_order(root: RootTree, names: Iterable[str]) -> tuple[str, ...]:
+    """Files (relative to the kernel's module folder) of ``names`` and all they need, in load order.
+
+    Names built into the kernel are left out. Raises InfraError for a name the kernel has not got.
+    """
+    needs: dict[str, list[str]] = {}
+    by_name: dict[str, str] = {}
+    for line in (root.modules / "modules.dep").read_text(encoding="ascii").splitlines():
+        file, _, rest = line.partition(":")
+        needs[file] = rest.split()
+        by_name[_module_name(file)] = file
+    builtin = {
+        _module_name(line)
+        for line in (root.modules / "modules.builtin").read_text(encoding="ascii").splitlines()
+    }
+    order: list[str] = []
+    for name in names:
+        wanted = name.replace("-", "_")
+        if wanted in by_name:
+            # modules.dep lists direct and indirect needs, the innermost last.
+            order += [*reversed(needs[by_name[wanted]]), by_name[wanted]]
+        elif wanted not in builtin:
+            raise InfraError(f"kernel {root.release} has no module {name}")
+    return tuple(dict.fromkeys(order))
+
+
+def _module_name(file: str) -> str:
+    return Path(file).name.split(".ko")[0].replace("-", "_")
+
+
+def guest_module_path(file: str) -> str:
+    """Where ``file`` of the kernel's module folder lies in the micro-guest."""
+    return f"{MODULE_DIR}/{Path(file).name.split('.ko')[0]}.ko"
+
+
+def assemble(
+    root: RootTree, agent: Path, boot_modules: Sequence[str], files: Sequence[str], tree: Path
+) -> None:
+    """Lay out the initramfs below the new folder ``tree``.
+
+    ``boot_modules`` are loaded by the agent before it answers; ``files`` (a superset, both relative
+    to the kernel's module folder) are put into the image, uncompressed.
+    """
+    for folder in ("dev", "proc", "sys", "tmp", "run", "mnt", "etc/harness", "lib/modules"):
+        (tree / folder).mkdir(parents=True)
+    # Merged /usr, as in the release itself, so that each library path of ldd resolves.
+    (tree / "usr").mkdir()
+    for link in ("bin", "sbin", "lib64"):
+        (tree / "usr" / link).mkdir(parents=True)
+        (tree / link).symlink_to(f"usr/{link}")
+    (tree / "usr" / "lib").symlink_to("../lib")
+    shutil.copy2(agent, tree / "init")
+    (tree / "etc" / "mtab").symlink_to("/proc/self/mounts")
+    for program in [*TOOLS, *_libraries(root)]:
+        _copy(root, program, tree)
+    for file in files:
+        _install_module(root.modules / file, tree / guest_module_path(file).lstrip("/"))
+    listing = "".join(f"{guest_module_path(file)}\n" for file in boot_modules)
+    (tree / "etc" / "harness" / "modules").write_text(listing, encoding="ascii")
+
+
+def _libraries(root: RootTree) -> list[str]:
+    output = proc.run(
+        root.chroot("/usr/bin/ldd", *TOOLS), what="finding the tools' libraries", timeout_s=60
+    )
+    return sorted({match for match in _LDD_LINE.findall(output)})
+
+
+def _copy(root: RootTree, path: str, tree: Path) -> None:
+    source = (root.path / path.lstrip("/")).resolve()
+    if not source.is_relative_to(root.path):
+        # An absolute link inside the tree points into the tree.
+        source = root.path / str(source).lstrip("/")
+    target = tree / path.lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        shutil.copy2(source, target)
+
+
+def _install_module(source: Path, target: Path) -> None:
+    data = source.read_bytes()
+    if source.suffix == ".xz":
+        data = lzma.decompress(data)
+    elif source.suffix != ".ko":
+        raise InfraError(f"module {source} is compressed in a way the harness does not know")
+    target.write_bytes(data)
+
+
+def pack(tree: Path, archive: Path) -> None:
+    """Write ``tree`` as an uncompressed newc archive: unpacking dear bytes costs boot time."""
+    names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))
+    with open(archive, "wb") as output:
+        done = subprocess.run(
+            ["cpio", "--create", "--format=newc", "--owner=0:0", "--quiet", "--reproducible"],
+            input="\n".join(names).encode(),
+            stdout=output,
+            stderr=subprocess.PIPE,
+            cwd=tree,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise InfraError(f"packing {archive} failed: {done.stderr.decode(errors='replace').strip()}")

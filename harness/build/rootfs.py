@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The root tree of a profile: guest kernel, its headers and compiler, file-system tools.
+
+One tree serves as the source of the micro-guest's files and as the build root of the kernel
+module and the agent, so that all three always belong to the same release.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import proc
+from harness.build.cache import built, content_key
+from harness.build.profile import Profile
+from harness.config import StateDir
+from harness.errors import InfraError
+
+_PACKAGES = (
+    "btrfs-progs",
+    "dmsetup",
+    "e2fsprogs",
+    "fio",
+    "gcc",
+    "kmod",
+    "libc6-dev",
+    "make",
+    "xfsprogs",
+)
+# Nothing in a guest reads documentation or translations: a third of the tree.
+_EXCLUDES = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
+_BUILD_TIMEOUT_S = 1800
+_FORMAT = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class RootTree:
+    """An unpacked root file system with exactly one kernel."""
+
+    path: Path
+    release: str
+    """Kernel release, as ``uname -r`` would say."""
+
+    @property
+    def kernel(self) -> Path:
+        return self.path / "boot" / f"vmlinuz-{self.release}"
+
+    @property
+    def modules(self) -> Path:
+        return self.path / "lib" / "modules" / self.release
+
+    def chroot(self, *words: str) -> list[str]:
+        """``words`` as a command inside the tree; without root, in a user namespace."""
+        prefix = ["chroot"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "chroot"]
+        return [*prefix, str(self.path), *words]
+
+
+def build_root(profile: Profile, state: StateDir) -> RootTree:
+    """The root tree of ``profile``, made by mmdebstrap on first use (about one minute).
+
+    Raises ToolError when the archive cannot be reached or the tool fails.
+    """
+    key = content_key([_FORMAT, repr(profile), *_PACKAGES])
+    folder = built(state.cache, f"root-{profile.name}-{key}", lambda work: _bootstrap(profile, work))
+    return _describe(folder / "root")
+
+
+def _bootstrap(profile: Profile, work: Path) -> None:
+    _require(profile)
+    archive = work / "root.tar"
+    words: list[str | Path] = ["mmdebstrap", "--variant=apt"]
+    words += ['--aptopt=Apt::Install-Recommends "false"']
+    words += [f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDES]
+    words += [f"--include={','.join((*profile.kernel_packages, *_PACKAGES))}"]
+    words += [profile.suite, archive, *profile.sources()]
+    proc.run(
+        words,
+        what=f"building the root tree of profile {profile.name} from {profile.archive}",
+        timeout_s=_BUILD_TIMEOUT_S,
+        hint=f"is {profile.archive} reachable? another mirror: HARNESS_MIRROR=URL",
+    )
+    root = work / "root"
+    root.mkdir()
+    # Device nodes cannot be made without root and no part of the tree needs them but /dev/null.
+    proc.run(
+        ["tar", "-C", root, "--exclude=./dev/*", "-xf", archive],
+        what=f"unpacking the root tree of profile {profile.name}",
+        timeout_s=_BUILD_TIMEOUT_S,
+    )
+    (root / "dev" / "null").touch()
+    archive.unlink()
+
+
+def _require(profile: Profile) -> None:
+    if shutil.which("mmdebstrap") is None:
+        raise InfraError("mmdebstrap is not installed", hint="run 'make setup'")
+    if not Path(profile.keyring).is_file():
+        raise InfraError(
+            f"keyring {profile.keyring} of profile {profile.name} is missing",
+            hint="install the archive keyring package (debian-archive-keyring, ubuntu-keyring)",
+        )
+
+
+def _describe(path: Path) -> RootTree:
+    releases = sorted(entry.name for entry in (path / "lib" / "modules").iterdir())
+    if len(releases) != 1:
+        raise InfraError(
+            f"root tree {path} has {len(releases)} kernels ({', '.join(releases)}), expected one",
+            hint="remove that folder; it is built again",
+        )
+    return RootTree(path, releases[0])
