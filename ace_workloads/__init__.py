@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What workloads exist: ops, bounds, generator, J-lang, suites. Imports nothing but the standard library."""
+"""What workloads exist: ops, bounds, generator, J-lang, suites. Imports only the stdlib."""
