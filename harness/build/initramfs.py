@@ -130,4 +130,5 @@ def pack(tree: Path, archive: Path) -> None:
             check=False,
         )
     if done.returncode != 0:
-        raise InfraError(f"packing {archive} failed: {done.stderr.decode(errors='replace').strip()}")
+        reason = done.stderr.decode(errors="replace").strip()
+        raise InfraError(f"packing {archive} failed: {reason}")

@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build a kernel module against a root tree's own headers, with that tree's own compiler."""
+"""Build the replication module against a root tree's own headers, with its own compiler."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from harness import proc
 from harness.build.cache import built, content_key
-from harness.build.rootfs import RootTree
+from harness.build.rootfs import RootTree, make_inside
 from harness.config import CHECKOUT, StateDir
 from harness.errors import InfraError
 
 KMOD_SOURCE = CHECKOUT / "kmod"
 MODULE_FILE = "dm-rollbaccine.ko"
 _SOURCES = ("Kbuild", "Makefile", "*.c", "*.h")
-_TIMEOUT_S = 600
 
 
 def build_module(root: RootTree, state: StateDir, *, faults: bool) -> Path:
@@ -27,25 +24,11 @@ def build_module(root: RootTree, state: StateDir, *, faults: bool) -> Path:
     if not sources:
         raise InfraError(f"no module sources in {KMOD_SOURCE}")
     kind = "faults" if faults else "release"
-    key = content_key([root.path.parent.name, kind, *sources])
-    name = f"kmod-{root.release}-{kind}-{key}"
-    return built(state.cache, name, lambda work: _compile(root, work, sources, faults)) / MODULE_FILE
+    words = [f"KVER={root.release}", *(["FAULTS=1"] if faults else [])]
+    key = content_key([root.path.parent.name, *words, *sources])
 
+    def compile_module(work: Path) -> None:
+        what = f"building the kernel module for {root.release}"
+        make_inside(root, sources, words, work / MODULE_FILE, what)
 
-def _compile(root: RootTree, work: Path, sources: list[Path], faults: bool) -> None:
-    inside = root.path / "build" / work.name
-    shutil.rmtree(inside, ignore_errors=True)
-    inside.mkdir(parents=True)
-    try:
-        for source in sources:
-            shutil.copy2(source, inside)
-        words = ["make", "-C", f"/build/{work.name}", f"KVER={root.release}"]
-        proc.run(
-            root.chroot("/usr/bin/env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", *words,
-                        *(["FAULTS=1"] if faults else [])),
-            what=f"building the kernel module for {root.release}",
-            timeout_s=_TIMEOUT_S,
-        )  # fmt: skip
-        shutil.copy2(inside / MODULE_FILE, work)
-    finally:
-        shutil.rmtree(inside, ignore_errors=True)
+    return built(state.cache, f"kmod-{root.release}-{kind}-{key}", compile_module) / MODULE_FILE

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guest profiles: what to install, from which archive. A profile is data (``vm_images/profiles``)."""
+"""Guest profiles: what to install, and from which archive. A profile is data, a TOML file."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ _PACKAGES = (
 # Nothing in a guest reads documentation or translations: a third of the tree.
 _EXCLUDES = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 _BUILD_TIMEOUT_S = 1800
+_MAKE_TIMEOUT_S = 600
 _FORMAT = "1"
 
 
@@ -63,8 +65,34 @@ def build_root(profile: Profile, state: StateDir) -> RootTree:
     Raises ToolError when the archive cannot be reached or the tool fails.
     """
     key = content_key([_FORMAT, repr(profile), *_PACKAGES])
-    folder = built(state.cache, f"root-{profile.name}-{key}", lambda work: _bootstrap(profile, work))
+    name = f"root-{profile.name}-{key}"
+    folder = built(state.cache, name, lambda work: _bootstrap(profile, work))
     return _describe(folder / "root")
+
+
+def make_inside(
+    root: RootTree, sources: Sequence[Path], words: Sequence[str], product: Path, what: str
+) -> None:
+    """Run ``make`` on copies of ``sources`` inside ``root`` and move out the file ``product``.
+
+    Raises ToolError with the compiler's last lines when it fails.
+    """
+    folder = f"/build/{product.parent.name}"
+    inside = root.path / folder.lstrip("/")
+    shutil.rmtree(inside, ignore_errors=True)
+    inside.mkdir(parents=True)
+    try:
+        for source in sources:
+            shutil.copy2(source, inside)
+        environment = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C")
+        proc.run(
+            root.chroot("/usr/bin/env", *environment, "make", "-C", folder, *words),
+            what=what,
+            timeout_s=_MAKE_TIMEOUT_S,
+        )
+        shutil.copy2(inside / product.name, product)
+    finally:
+        shutil.rmtree(inside, ignore_errors=True)
 
 
 def _bootstrap(profile: Profile, work: Path) -> None:

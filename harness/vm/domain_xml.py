@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libvirt's domain description of a machine: pure data in, XML text out."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+from harness.vm.ports import Accelerator, DiskSpec, LinkSpec, MachineSpec
+
+AGENT_PORT = "org.harness.agent.0"
+METADATA_URI = "urn:harness:domain:1"
+_CPU_MODE = {Accelerator.KVM: "host-passthrough", Accelerator.TCG: "maximum"}
+
+
+def domain_xml(spec: MachineSpec) -> str:
+    """The domain XML of ``spec``."""
+    domain = ET.Element("domain", type=spec.accelerator.value)
+    _text(domain, "name", spec.name)
+    _text(domain, "memory", str(spec.memory_mib), unit="MiB")
+    _text(domain, "vcpu", "1")
+    ET.register_namespace("harness", METADATA_URI)
+    metadata = ET.SubElement(domain, "metadata")
+    ET.SubElement(metadata, f"{{{METADATA_URI}}}run", owner=spec.owner)
+    boot = ET.SubElement(domain, "os")
+    _text(boot, "type", "hvm", arch="x86_64", machine="q35")
+    _text(boot, "kernel", str(spec.kernel))
+    _text(boot, "initrd", str(spec.initrd))
+    _text(boot, "cmdline", spec.command_line)
+    features = ET.SubElement(domain, "features")
+    ET.SubElement(features, "acpi")
+    ET.SubElement(domain, "cpu", mode=_CPU_MODE[spec.accelerator])
+    # A guest that ends by itself has crashed: it stays gone, never reboots.
+    for event in ("on_poweroff", "on_reboot", "on_crash"):
+        _text(domain, event, "destroy")
+    devices = ET.SubElement(domain, "devices")
+    for index, disk in enumerate(spec.disks):
+        _disk(devices, disk, f"vd{chr(ord('a') + index)}")
+    if spec.link is not None:
+        _link(devices, spec.link)
+    _console(devices, spec)
+    _channel(devices, spec)
+    ET.SubElement(devices, "memballoon", model="none")
+    rng = ET.SubElement(devices, "rng", model="virtio")
+    _text(rng, "backend", "/dev/urandom", model="random")
+    return ET.tostring(domain, encoding="unicode")
+
+
+def _disk(devices: ET.Element, disk: DiskSpec, target: str) -> None:
+    element = ET.SubElement(devices, "disk", type="file", device="disk")
+    # The host does not lose power: a flush of the guest needs no flush of the host's disk.
+    ET.SubElement(
+        element, "driver", name="qemu", type="raw", cache="unsafe", discard="unmap", io="threads"
+    )
+    ET.SubElement(element, "source", file=str(disk.path))
+    ET.SubElement(element, "target", dev=target, bus="virtio")
+    if disk.read_only:
+        ET.SubElement(element, "readonly")
+    if disk.shareable:
+        ET.SubElement(element, "shareable")
+
+
+def _link(devices: ET.Element, link: LinkSpec) -> None:
+    kind = "server" if link.listens else "client"
+    element = ET.SubElement(devices, "interface", type=kind)
+    ET.SubElement(element, "mac", address=link.mac)
+    ET.SubElement(element, "source", address="127.0.0.1", port=str(link.port))
+    ET.SubElement(element, "model", type="virtio")
+    ET.SubElement(element, "rom", enabled="no")
+
+
+def _console(devices: ET.Element, spec: MachineSpec) -> None:
+    serial = ET.SubElement(devices, "serial", type="file")
+    ET.SubElement(serial, "source", path=str(spec.console), append="on")
+    ET.SubElement(serial, "target", port="0")
+
+
+def _channel(devices: ET.Element, spec: MachineSpec) -> None:
+    ET.SubElement(devices, "controller", type="virtio-serial", index="0")
+    channel = ET.SubElement(devices, "channel", type="unix")
+    ET.SubElement(channel, "source", mode="bind", path=str(spec.channel))
+    ET.SubElement(channel, "target", type="virtio", name=AGENT_PORT)
+
+
+def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:
+    ET.SubElement(parent, tag, attributes).text = text
+
+
+def owner_of(metadata_xml: str) -> str | None:
+    """The run named in a domain's metadata element, or None when the domain is not ours."""
+    try:
+        return ET.fromstring(metadata_xml).get("owner")
+    except ET.ParseError:
+        return None

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Machines through libvirt. The only file that imports the binding."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+# The embedded driver logs to the terminal otherwise (errors reach us as exceptions), and the
+# binding reads this when it is imported.
+os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
+
+import libvirt
+
+from harness.errors import InfraError
+from harness.vm.domain_xml import METADATA_URI, domain_xml, owner_of
+from harness.vm.ports import Machine, MachineSpec, MachineState
+
+_T = TypeVar("_T")
+_STATES = {
+    libvirt.VIR_DOMAIN_RUNNING: MachineState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: MachineState.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: MachineState.PAUSED,
+}
+# The embedded driver has no daemon beside it: consoles go straight to files, and nothing of the
+# system (security labels, mount namespaces, control groups) is touched.
+_QEMU_CONF = """\
+stdio_handler = "file"
+security_driver = "none"
+namespaces = []
+cgroup_controllers = []
+dynamic_ownership = 0
+remember_owner = 0
+"""
+_event_loop: threading.Thread | None = None
+
+
+def embedded_uri(root: Path, capabilities: Path | None = None) -> str:
+    """Write the embedded driver's configuration below ``root`` and return its address.
+
+    The driver holds a lock in ``root``; one process can open one root only. Probing QEMU takes
+    seconds, so what it found is shared between roots in the folder ``capabilities``; libvirt itself
+    checks whether it still fits the installed QEMU and probes again if not.
+    """
+    if capabilities is not None:
+        capabilities.mkdir(parents=True, exist_ok=True)
+        cache = root / "cache" / "qemu"
+        cache.mkdir(parents=True, exist_ok=True)
+        if not (cache / "capabilities").exists():
+            (cache / "capabilities").symlink_to(capabilities)
+    etc = root / "etc"
+    etc.mkdir(parents=True, exist_ok=True)
+    user = 'user = "root"\ngroup = "root"\n' if os.geteuid() == 0 else ""
+    (etc / "qemu.conf").write_text(_QEMU_CONF + user, encoding="ascii")
+    return f"qemu:///embed?root={root}"
+
+
+def _run_event_loop() -> None:
+    """Start libvirt's event loop; it must run before the first connection is opened."""
+    global _event_loop
+    if _event_loop is not None:
+        return
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    libvirt.virEventRegisterDefaultImpl()
+
+    def loop() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    _event_loop = threading.Thread(target=loop, name="libvirt-events", daemon=True)
+    _event_loop.start()
+
+
+def _call(what: str, function: Callable[[], _T], hint: str | None = None) -> _T:
+    try:
+        return function()
+    except libvirt.libvirtError as error:
+        raise InfraError(f"{what}: {error.get_error_message()}", hint=hint) from error
+
+
+class LibvirtHypervisor:
+    """A connection to one libvirt driver."""
+
+    def __init__(self, uri: str) -> None:
+        _run_event_loop()
+        self._connection = _call(
+            f"libvirt cannot open {uri}",
+            lambda: libvirt.open(uri),
+            hint="is QEMU and libvirt's QEMU driver installed? run 'make setup'",
+        )
+
+    def start(self, spec: MachineSpec) -> Machine:
+        domain = _call(
+            f"guest {spec.name} cannot be started",
+            lambda: self._connection.createXML(domain_xml(spec), 0),
+        )
+        return LibvirtMachine(spec.name, domain)
+
+    def destroy_owned(self) -> int:
+        destroyed = 0
+        for domain in _call("listing domains", lambda: self._connection.listAllDomains(0)):
+            if _owner(domain) is not None:
+                LibvirtMachine(domain.name(), domain).destroy()
+                destroyed += 1
+        return destroyed
+
+    def versions(self) -> dict[str, str]:
+        def dotted(number: int) -> str:
+            return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
+
+        return {
+            "libvirt": dotted(self._connection.getLibVersion()),
+            "qemu": dotted(self._connection.getVersion()),
+        }
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _owner(domain: Any) -> str | None:
+    try:
+        return owner_of(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_URI))
+    except libvirt.libvirtError:
+        return None
+
+
+class LibvirtMachine:
+    """A domain of this connection."""
+
+    def __init__(self, name: str, domain: Any) -> None:
+        self._name = name
+        self._domain = domain
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def pause(self) -> None:
+        _call(f"guest {self._name} cannot be paused", self._domain.suspend)
+
+    def resume(self) -> None:
+        _call(f"guest {self._name} cannot be resumed", self._domain.resume)
+
+    def state(self) -> MachineState:
+        try:
+            return _STATES.get(self._domain.state()[0], MachineState.GONE)
+        except libvirt.libvirtError:
+            return MachineState.GONE
+
+    def destroy(self) -> None:
+        try:
+            self._domain.destroy()
+        except libvirt.libvirtError as error:
+            gone = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
+            if error.get_error_code() not in gone:
+                raise InfraError(
+                    f"guest {self._name} cannot be ended: {error.get_error_message()}"
+                ) from error

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the rest of the harness needs from a hypervisor, and the data that describes a machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+class Accelerator(StrEnum):
+    """How guest code runs; the value is libvirt's domain type."""
+
+    KVM = "kvm"
+    TCG = "qemu"
+
+
+class MachineState(StrEnum):
+    """What a machine is doing, as far as the harness cares."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    GONE = "gone"
+    """Ended, crashed or destroyed: there is nothing to resume."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """A raw image file as a virtio disk; order of the disks decides vda, vdb ..."""
+
+    path: Path
+    read_only: bool = False
+    shareable: bool = False
+    """Whether another machine opens the same file (one writer, one reader)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSpec:
+    """One end of the private point-to-point link of a pair, on the host's loopback."""
+
+    listens: bool
+    port: int
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """Everything needed to start one guest."""
+
+    name: str
+    kernel: Path
+    initrd: Path
+    command_line: str
+    accelerator: Accelerator
+    console: Path
+    """File the serial console is written to."""
+    channel: Path
+    """Unix socket of the agent's virtio-serial port."""
+    owner: str
+    """Identity of the run that started it, kept in the domain's metadata."""
+    memory_mib: int = 512
+    disks: tuple[DiskSpec, ...] = ()
+    link: LinkSpec | None = None
+
+
+class Machine(Protocol):
+    """One running guest."""
+
+    @property
+    def name(self) -> str: ...
+
+    def pause(self) -> None:
+        """Stop the virtual CPUs and settle disk requests under way. InfraError when it cannot."""
+
+    def resume(self) -> None:
+        """Let a paused machine go on."""
+
+    def state(self) -> MachineState: ...
+
+    def destroy(self) -> None:
+        """End it without any ceremony; nothing happens when it is gone already."""
+
+
+class Hypervisor(Protocol):
+    """Makes machines."""
+
+    def start(self, spec: MachineSpec) -> Machine:
+        """Start a guest; InfraError with the hypervisor's own words when it refuses."""
+
+    def destroy_owned(self) -> int:
+        """End every machine the harness ever started here and return how many there were."""
+
+    def versions(self) -> dict[str, str]:
+        """Version strings of the hypervisor and its library."""
+
+    def close(self) -> None: ...
