@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+# make run    set up what is missing, then the main job
+# make test   set up what is missing, then the whole test suite
+# make setup  system packages and .venv only
+
+HARNESS := .venv/bin/harness
+SUITE ?= ace-seq1
+RUN_OPTIONS ?=
+
+.PHONY: run test setup unit vm lint clean
+
+run: setup
+	$(HARNESS) run --suite $(SUITE) $(RUN_OPTIONS)
+
+test: setup lint unit vm
+
+setup:
+	@scripts/setup
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+unit: setup
+	.venv/bin/python -m pytest -q -m "not vm and not slow"
+
+# A missing QEMU or libvirt is a failure here, never a silent skip.
+vm: setup
+	HARNESS_REQUIRE_VM=1 .venv/bin/python -m pytest -q -m "vm and not slow" tests/vm
+
+clean:
+	$(HARNESS) clean
