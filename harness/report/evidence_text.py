@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One case as text for people: why, how to replay it, the workload, the checks, what tools said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.model.case import CaseResult, Outcome
+from harness.model.evidence import CaseEvidence, CrashEvidence, ToolResult
+from harness.model.verdict import Check
+from harness.report.summary import deciding_checks, headline
+
+_MOST_CHECKS = 50
+_MOST_CONSOLE_LINES = 60
+
+
+def replay_command(result: CaseResult) -> str:
+    """The command that runs this case again and shows its diff."""
+    return f"harness replay {result.case_id}"
+
+
+def evidence_text(result: CaseResult, diff: str = "") -> str:
+    """Everything recorded that helps to understand a case that did not pass, most telling first.
+
+    ``diff`` is the oracle's text, which this package cannot make.
+    """
+    return "\n".join(_lines(result, diff)) + "\n"
+
+
+def _lines(result: CaseResult, diff: str) -> Iterator[str]:
+    yield headline(result)
+    if result.outcome is Outcome.CONTROL_FAIL:
+        yield "the control arm fails this workload as well: not put down to the replication"
+    yield f"replay: {replay_command(result)}"
+    yield from _section("checks", _check_lines(deciding_checks(result)))
+    yield from _section("diff", diff.splitlines())
+    yield from _section("workload", _numbered(result.jlang))
+    if result.evidence is not None:
+        yield from _evidence_lines(result.evidence)
+    for number, attempt in enumerate(result.attempts, 1):
+        yield from _section(f"earlier attempt {number}", attempt.splitlines())
+    for guest, lines in result.console.items():
+        yield from _section(f"console of {guest}", lines[-_MOST_CONSOLE_LINES:])
+
+
+def _section(title: str, lines: list[str] | tuple[str, ...]) -> Iterator[str]:
+    if lines:
+        yield ""
+        yield f"{title}:"
+        yield from (f"  {line}" for line in lines)
+
+
+def _check_lines(checks: tuple[Check, ...]) -> list[str]:
+    lines = []
+    for check in checks[:_MOST_CHECKS]:
+        lines.append(" ".join(filter(None, (check.verdict, check.rule, check.path))))
+        said = (("expected", check.expected), ("found", check.found), ("why", check.message))
+        lines += [f"  {name:9}{text}" for name, text in said if text]
+    if len(checks) > _MOST_CHECKS:
+        lines.append(f"... and {len(checks) - _MOST_CHECKS} more")
+    return lines
+
+
+def _numbered(jlang: str) -> list[str]:
+    # Evidence names lines by number.
+    return [f"{number:3} {line}" for number, line in enumerate(jlang.splitlines(), 1)]
+
+
+def _evidence_lines(evidence: CaseEvidence) -> Iterator[str]:
+    errors = [f"line {line}: {text}" for line, text in evidence.step_errors]
+    yield from _section("failed steps", errors)
+    for crash in evidence.crashes:
+        title = f"crash at checkpoint {crash.checkpoint}, after line {crash.line}"
+        yield from _section(title, _crash_lines(crash))
+    if evidence.primary_device != evidence.backup_device or evidence.differing_blocks:
+        yield from _section("devices after drain", _device_lines(evidence))
+    for guest, reports in evidence.console.items():
+        lines = [line for report in reports for line in report.splitlines()]
+        yield from _section(f"kernel reports of {guest}", lines)
+
+
+def _crash_lines(crash: CrashEvidence) -> list[str]:
+    lines = []
+    drain = crash.drain
+    if drain is not None:
+        state = "quiesced" if drain.quiesced else "NOT quiesced"
+        lines.append(f"drain: {state}, promised {drain.promised}, applied {drain.applied}")
+        lines += [f"  {line}" for line in drain.status.splitlines()]
+    for name, tool in (("mount", crash.mount), ("fsck", crash.fsck), ("probe", crash.probe)):
+        lines += _tool_lines(name, tool)
+    return lines
+
+
+def _tool_lines(name: str, tool: ToolResult | None) -> list[str]:
+    if tool is None:
+        return [f"{name}: not run"]
+    if tool.ok:
+        return [f"{name}: ok"]
+    return [f"{name}: failed, status {tool.status}"] + [f"  {x}" for x in tool.output.splitlines()]
+
+
+def _device_lines(evidence: CaseEvidence) -> list[str]:
+    lines = []
+    for name, device in (("primary", evidence.primary_device), ("backup", evidence.backup_device)):
+        said = "not read" if device is None else f"{device.digest} ({device.blocks} blocks)"
+        lines.append(f"{name}: {said}")
+    if evidence.differing_blocks:
+        blocks = ", ".join(map(str, evidence.differing_blocks))
+        lines.append(f"first differing 4 KiB blocks: {blocks}")
+    return lines
