@@ -103,9 +103,8 @@ def parse_line(line: str) -> Step:
     fields = _fields(verb)
     if len(arguments) != len(fields):
         raise ValueError(f"{verb} takes {len(fields)} arguments, not {len(arguments)}: {line!r}")
-    values: dict[str, Any] = {
-        name: _READ[name](text) for name, text in zip(fields, arguments, strict=True)
-    }
+    pairs = zip(fields, arguments, strict=True)
+    values: dict[str, Any] = {name: _READ[name](text) for name, text in pairs}
     return Step(verb=verb, **values)
 
 
