@@ -39,12 +39,14 @@ def cut_middle(text: str, limit_bytes: int, note: str) -> str:
 
     The limit counts what is written into the file, escapes included, without the note.
     """
-    safe = xml_safe(text)
-    if _written_bytes(safe) <= limit_bytes:
-        return safe
     half = limit_bytes // 2
-    tail = _fit(safe[::-1], half)[::-1]
-    return f"{_fit(safe, half)}\n{note}\n{tail}"
+    if len(text) <= limit_bytes:
+        safe = xml_safe(text)
+        if _written_bytes(safe) <= limit_bytes:
+            return safe
+    # A character takes a byte or more, so no more of them than this can stay.
+    head, tail = xml_safe(text[:half]), xml_safe(text[-half:])
+    return f"{_fit(head, half)}\n{note}\n{_fit(tail[::-1], half)[::-1]}"
 
 
 def _written_bytes(safe: str) -> int:
@@ -54,7 +56,7 @@ def _written_bytes(safe: str) -> int:
 def _fit(safe: str, limit_bytes: int) -> str:
     spent = 0
     for index, character in enumerate(safe):
-        spent += _written_bytes(character)
+        spent += _ESCAPE_BYTES if character in _ESCAPED else len(character.encode())
         if spent > limit_bytes:
             return safe[:index]
     return safe

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The JUnit files: what each outcome becomes, within which limits, whatever the guests wrote."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from report_cases import info, result
+
+from harness.model.case import CaseId, CaseResult
+from harness.model.verdict import Check, Verdict
+from harness.report.junit import FILE_LIMIT_BYTES, write_junit
+from harness.report.store import CaseTexts, RunStore
+from harness.report.xmltext import cut_middle, one_line, xml_safe
+
+HOSTILE = "]]>&<>\"' \0\x01\x1b[0m\r\x85\udcff\ud800\ufffe\uffff\U0001fffe <![CDATA[ &#0; é漢🙂"
+"""Ends of CDATA, markup, C0 and C1 controls, lone surrogates, noncharacters, a false reference."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore.create(tmp_path, info())
+
+
+def cases(paths: Iterable[Path]) -> list[ElementTree.Element]:
+    return [case for path in paths for case in ElementTree.parse(path).iter("testcase")]
+
+
+def only_case(store: RunStore, each: CaseResult) -> ElementTree.Element:
+    (case,) = cases(write_junit(store, info(), [each]))
+    return case
+
+
+def text_of(element: ElementTree.Element, path: str) -> str:
+    found = element.findtext(path)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("each", "tag", "kind"),
+    [
+        (result(1, Verdict.FAIL), "failure", "size/persisted"),
+        (result(1, Verdict.FAIL, control=Verdict.PASS), "failure", "size/persisted"),
+        (result(1, Verdict.FAIL, control=Verdict.FAIL), "failure", "control-fail"),
+        (result(1, Verdict.UNKNOWN), "error", "unknown"),
+        (result(1, None), "error", "infra"),
+        (result(1, Verdict.SKIPPED), "skipped", "skipped"),
+        # Nothing recorded that says why: still anything but a pass.
+        (result(1, Verdict.FAIL, checks=()), "failure", "fail"),
+        (result(1, Verdict.UNKNOWN, checks=()), "error", "unknown"),
+        (result(1, None, infra_error=""), "error", "infra"),
+        (result(1, None, infra_error=None), "error", "infra"),
+        (result(1, Verdict.SKIPPED, checks=()), "skipped", "skipped"),
+    ],
+)
+def test_each_outcome_has_its_element(
+    store: RunStore, each: CaseResult, tag: str, kind: str
+) -> None:
+    case = only_case(store, each)
+    verdicts = [child for child in case if child.tag in ("failure", "error", "skipped")]
+    assert [(child.tag, child.get("type")) for child in verdicts] == [(tag, kind)]
+    assert verdicts[0].get("message")
+
+
+def test_a_pass_has_nothing_but_its_name_and_time(store: RunStore) -> None:
+    case = only_case(store, result(1))
+    assert list(case) == []
+    assert case.attrib == {
+        "classname": "ace-seq1.ext4.rollbaccine",
+        "name": "ace-seq1/000001@ext4@rollbaccine",
+        "time": "0.250000",
+        "timestamp": "2027-01-15T08:00:00",
+    }
+
+
+def test_cases_without_a_result_show(store: RunStore) -> None:
+    paths = write_junit(store, info(planned=3), [result(1)])
+    errors = [case.find("error") for case in cases(paths)]
+    assert [e.get("message") for e in errors if e is not None] == ["2 planned cases left no result"]
+
+
+def test_a_run_of_nothing_is_not_green(store: RunStore) -> None:
+    (case,) = cases(write_junit(store, info(planned=0), []))
+    assert case.find("error") is not None
+
+
+def test_suites_are_skeleton_and_file_system_and_target(store: RunStore) -> None:
+    results = [
+        result(1, skeleton="creat"),
+        result(2, skeleton="link"),
+        result(3, skeleton="creat", case_id=CaseId("ace-seq1/000003", "xfs", "rollbaccine")),
+        result(4, Verdict.FAIL, skeleton="creat"),
+    ]
+    (path,) = write_junit(store, info(planned=4), results)
+    root = ElementTree.parse(path).getroot()
+    assert [(s.get("name"), s.get("tests"), s.get("failures")) for s in root] == [
+        ("ace-seq1.ext4.rollbaccine.creat", "2", "1"),
+        ("ace-seq1.ext4.rollbaccine.link", "1", "0"),
+        ("ace-seq1.xfs.rollbaccine.creat", "1", "0"),
+    ]
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("4", "1", "0")
+
+
+def test_a_suite_tells_where_it_ran(store: RunStore) -> None:
+    (path,) = write_junit(store, info(options={"fs": ("ext4", "xfs")}), [result(1)])
+    found = {p.get("name"): p.get("value") for p in ElementTree.parse(path).iter("property")}
+    assert found == {
+        "run": "20270115T080000Z-abc123",
+        "seed": "7",
+        "kernel.primary": "6.1.0-56-cloud-amd64",
+        "version.profile": "debian-12",
+        "option.fs": "ext4 xfs",
+    }
+
+
+@pytest.mark.parametrize(
+    ("verdict", "tag"), [(Verdict.PASS, "flakyFailure"), (Verdict.FAIL, "rerunFailure")]
+)
+def test_earlier_attempts_show(store: RunStore, verdict: Verdict, tag: str) -> None:
+    case = only_case(store, result(1, verdict, attempts=("lost\nin boot", HOSTILE)))
+    attempts = case.findall(tag)
+    assert attempts[0].get("message") == "lost in boot"
+    assert text_of(attempts[0], "stackTrace") == "lost\nin boot"
+    assert len(attempts) == 2
+    other = {"flakyFailure", "rerunFailure"} - {tag}
+    assert case.find(other.pop()) is None
+
+
+def test_the_text_says_how_to_replay_and_what_was_found(store: RunStore) -> None:
+    failed = result(1, Verdict.FAIL)
+    store.write_case(failed, CaseTexts(diff="-size 4096\n+size 0\n"))
+    case = only_case(store, failed)
+    text = text_of(case, "failure")
+    for part in (
+        "size/persisted: A/foo: size differs\n",
+        "harness replay ace-seq1/000001@ext4@rollbaccine\n",
+        "expected 4096",
+        "-size 4096\n",
+        "  3 fsync Afoo\n",
+        "crash at checkpoint 1, after line 3",
+    ):
+        assert part in text
+
+
+def test_logs_are_linked_where_jenkins_keeps_the_line(store: RunStore) -> None:
+    failed = result(1, Verdict.FAIL)
+    folder = store.write_case(failed, CaseTexts(diff="x", consoles={"backup": "Oops"}))
+    linked = text_of(only_case(store, failed), "system-out")
+    assert linked.splitlines()[0] == f"[[ATTACHMENT|{folder.resolve()}/diff.txt]]"
+    assert len(linked) <= 500
+    assert all(line.endswith("]]") for line in linked.splitlines())
+    assert only_case(store, result(2, Verdict.FAIL)).find("system-out") is None
+
+
+def hostile_result(verdict: Verdict | None) -> CaseResult:
+    check = Check(HOSTILE, verdict or Verdict.PASS, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    return result(
+        1,
+        verdict,
+        workload_hash=HOSTILE,
+        skeleton=HOSTILE,
+        jlang=HOSTILE,
+        checks=(check,),
+        infra_error=HOSTILE,
+        attempts=(HOSTILE, HOSTILE),
+        console={HOSTILE: (HOSTILE,)},
+        phases_s={HOSTILE: 1.0},
+    )
+
+
+@pytest.mark.parametrize("verdict", [*Verdict, None])
+def test_hostile_text_in_every_field(store: RunStore, verdict: Verdict | None) -> None:
+    hostile = hostile_result(verdict)
+    facts = dataclasses.replace(
+        info(),
+        suite=HOSTILE,
+        host={"hostname": HOSTILE, HOSTILE: HOSTILE},
+        kernels={HOSTILE: HOSTILE},
+        options={HOSTILE: (HOSTILE, HOSTILE)},
+    )
+    store.write_case(hostile, CaseTexts(diff=HOSTILE))
+    paths = write_junit(store, facts, [hostile])
+    (case,) = cases(paths)
+    raw = paths[0].read_bytes()
+    assert b"]]>" not in raw
+    assert not set(raw) & (set(range(32)) - {0x09, 0x0A})
+    if verdict is not Verdict.PASS and verdict is not Verdict.SKIPPED:
+        # What XML cannot hold is spelt out, and what it can comes through as it is.
+        text = "".join(case.itertext())
+        assert "\\x00\\x01\\x1b[0m\\x0d\\x85\\udcff\\ud800\\ufffe\\uffff\\U0001fffe" in text
+        assert "&#0; é漢🙂" in text
+
+
+def test_five_thousand_cases_stay_under_the_limit_per_file(store: RunStore) -> None:
+    results = [
+        result(number, Verdict.FAIL if number % 5 == 0 else Verdict.PASS, skeleton=f"s{number % 3}")
+        for number in range(5000)
+    ]
+    paths = write_junit(store, info(planned=5000), results)
+    assert len(paths) > 1
+    assert paths[0].name == "junit.xml"
+    assert paths[1].name == "junit-002.xml"
+    assert max(path.stat().st_size for path in paths) < FILE_LIMIT_BYTES
+    found = cases(paths)
+    assert {case.get("name") for case in found} == {str(each.case_id) for each in results}
+    assert len(found) == 5000
+    assert sum(case.find("failure") is not None for case in found) == 1000
+    names = {s.get("name") for path in paths for s in ElementTree.parse(path).iter("testsuite")}
+    assert len(names) == 3
+
+
+def test_huge_evidence_is_cut_in_the_middle(store: RunStore) -> None:
+    results = [
+        result(number, Verdict.FAIL, jlang="first\n" + "&\0" * 1_000_000 + "\nlast")
+        for number in range(30)
+    ]
+    paths = write_junit(store, info(planned=30), results)
+    assert max(path.stat().st_size for path in paths) < FILE_LIMIT_BYTES
+    text = text_of(cases(paths)[0], "failure")
+    assert "first" in text
+    assert "last" in text
+    assert f"cut here; all of it is in {store.path}/cases/ace-seq1/000000" in text
+
+
+def test_files_of_an_earlier_writing_do_not_stay(store: RunStore) -> None:
+    many = [result(number, Verdict.FAIL, jlang="x\n" * 20_000) for number in range(60)]
+    assert len(write_junit(store, info(planned=60), many)) > 1
+    write_junit(store, info(), [result(1)])
+    assert [path.name for path in store.path.glob("junit*")] == ["junit.xml"]
+
+
+def test_plain_text_is_left_alone() -> None:
+    text = "tab\there, line\nbreak, é漢🙂 \u2028"
+    assert xml_safe(text) == text
+    assert cut_middle(text, 100, "cut") == text
+
+
+@pytest.mark.parametrize("character", ["a", "&", "é", "🙂", "\0", "\udcff"])
+def test_a_cut_holds_its_budget(character: str) -> None:
+    cut = cut_middle(character * 1000, 300, "NOTE")
+    element = ElementTree.Element("e")
+    element.text = cut
+    assert "\nNOTE\n" in cut
+    assert len(ElementTree.tostring(element, "utf-8")) <= 300 + len("<e>\nNOTE\n</e>")
+    assert len(cut.replace("\nNOTE\n", "")) >= 300 / 6 - 2
+
+
+def test_a_message_is_one_bounded_line() -> None:
+    assert one_line("a\n\tb  c\0", 80) == "a b c\\x00"
+    assert one_line("x" * 50, 10) == "xxxxxxx..."
