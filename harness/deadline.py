@@ -34,7 +34,7 @@ class Deadline:
         return time.monotonic() >= self.at_s
 
     def within(self, seconds: float, what: str) -> Deadline:
-        """A deadline for a part of the work: ``seconds`` from now, but never later than this one."""
+        """A deadline for a part of the work: ``seconds`` from now, never later than this one."""
         part = Deadline.after(seconds, what)
         return part if part.at_s <= self.at_s else Deadline(self.at_s, self.given_s, what)
 

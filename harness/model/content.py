@@ -10,12 +10,17 @@ told apart, byte for byte, into zeros, data of a known write at its right place,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 RECORD_BYTES = 32
 ZERO = 0
 """``Segment.line`` of a run of zero bytes (line numbers start at 1)."""
+RAW = -1
+"""``Segment.line`` of bytes that are neither zero nor of a known write."""
+_SHORT_MATCH_BYTES = 8
+"""Fewer bytes than this beside raw ones are a coincidence, not the remains of a write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +47,81 @@ def pattern(line: int, offset: int, length: int) -> bytes:
 
 @lru_cache(maxsize=256)
 def _records(line: int, first: int, end: int) -> bytes:
-    return b"".join(b"step %04d byte %012d ...\n" % (line, r * RECORD_BYTES) for r in range(first, end))
+    return b"".join(
+        b"step %04d byte %012d ...\n" % (line, r * RECORD_BYTES) for r in range(first, end)
+    )
+
+
+def encode(raw: bytes, lines: Sequence[int]) -> Content:
+    """File content (from offset 0) as segments of zeros, of the writes ``lines``, and of raw bytes.
+
+    Lossless: ``decode`` gives ``raw`` back. Canonical for given ``lines``: equal bytes give equal
+    segments. Streams of two lines differ only in the digits of the line number, so a segment may
+    reach into the next write's record up to there: compare bytes, or contents encoded alike, and
+    never segments written by hand.
+    """
+    streams = [(line, pattern(line, 0, len(raw))) for line in lines]
+    streams.append((ZERO, bytes(len(raw))))
+    found: list[Segment] = []
+    at = 0
+    while at < len(raw):
+        length, line = max(
+            ((_match_length(raw, stream, at), line) for line, stream in streams),
+            key=lambda match: match[0],
+        )
+        if length:
+            found.append(Segment(length, line))
+        else:
+            length = 1
+            found.append(Segment(1, RAW, raw[at : at + 1]))
+        at += length
+    return _absorb_coincidences(found, raw)
+
+
+def decode(content: Content) -> bytes:
+    """The bytes of a whole file from its segments."""
+    parts: list[bytes] = []
+    offset = 0
+    for segment in content:
+        if segment.line == RAW:
+            parts.append(segment.raw)
+        elif segment.line == ZERO:
+            parts.append(bytes(segment.length))
+        else:
+            parts.append(pattern(segment.line, offset, segment.length))
+        offset += segment.length
+    return b"".join(parts)
+
+
+def _match_length(raw: bytes, stream: bytes, at: int) -> int:
+    """How many bytes from ``at`` on are equal: steps double while they match, then halve."""
+    start, step = at, RECORD_BYTES
+    while start < len(raw) and raw[start : start + step] == stream[start : start + step]:
+        start = min(start + step, len(raw))
+        step *= 2
+    while step:
+        end = start + step
+        if end <= len(raw) and raw[start:end] == stream[start:end]:
+            start = end
+        step //= 2
+    return start - at
+
+
+def _absorb_coincidences(found: Sequence[Segment], raw: bytes) -> Content:
+    """Join raw bytes with each other and with short matches beside them."""
+    joined: list[Segment] = []
+    at = 0
+    for index, segment in enumerate(found):
+        beside_raw = bool(joined and joined[-1].line == RAW) or (
+            index + 1 < len(found) and found[index + 1].line == RAW
+        )
+        end = at + segment.length
+        if segment.line == RAW or (beside_raw and segment.length < _SHORT_MATCH_BYTES):
+            start = at
+            if joined and joined[-1].line == RAW:
+                start -= joined.pop().length
+            joined.append(Segment(end - start, RAW, raw[start:end]))
+        else:
+            joined.append(segment)
+        at = end
+    return tuple(joined)

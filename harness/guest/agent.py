@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Client of the guest agent: one script in, one result per command out."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.deadline import Deadline
+from harness.errors import AgentError, GuestLostError
+from harness.guest.ports import ByteChannel
+from harness.guest.protocol import (
+    PROTOCOL_VERSION,
+    Block,
+    BlockState,
+    Frame,
+    FrameReader,
+    FrameType,
+    ProtocolError,
+    encode_frame,
+    encode_script,
+    parse_blocks,
+    parse_event,
+)
+
+Words = Sequence[str]
+"""One command: its name and arguments, each any text without NUL."""
+
+HELLO_INTERVAL_S = 0.5
+"""A greeting sent before the guest has opened its port may be lost: send it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What an agent says about itself and its kernel."""
+
+    agent: str
+    protocol: int
+    kernel: str
+    machine: str
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What one command came to."""
+
+    index: int
+    words: tuple[str, ...]
+    state: BlockState
+    status: int
+    """0, a negative errno, or the exit status of a program (128+n when killed by signal n)."""
+    elapsed_us: int
+    payload: bytes
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The words without the prefixes ``always`` and ``try``."""
+        start = 0
+        while start < len(self.words) and self.words[start] in ("always", "try"):
+            start += 1
+        return self.words[start:]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ran and succeeded."""
+        return self.state is BlockState.OK
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it was left out because of an earlier failure or a stop at a checkpoint."""
+        return self.state is BlockState.SKIPPED
+
+    @property
+    def text(self) -> str:
+        """The payload as text, undecodable bytes escaped."""
+        return self.payload.decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointEvent:
+    """The agent stands at a checkpoint and waits."""
+
+    checkpoint: int
+    """1-based number within the workload."""
+    line: int
+    """1-based line of the workload's run section."""
+    results: tuple[CommandResult, ...]
+    """Of the ``at-checkpoint`` commands, in the order they were registered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptResult:
+    """All results of a script, one per line."""
+
+    results: tuple[CommandResult, ...]
+
+    @property
+    def failures(self) -> tuple[CommandResult, ...]:
+        """The commands that ran and failed."""
+        return tuple(r for r in self.results if r.state is BlockState.ERR)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every command ran and succeeded."""
+        return all(r.ok for r in self.results)
+
+    def one(self, *prefix: str) -> CommandResult:
+        """The first result whose command begins with ``prefix``; ``KeyError`` if there is none."""
+        for result in self.results:
+            if result.command[: len(prefix)] == prefix:
+                return result
+        raise KeyError(" ".join(prefix))
+
+
+OnEvent = Callable[[CheckpointEvent], bool]
+"""Called at each checkpoint; True lets the workload go on, False skips to the clean-up lines."""
+
+
+class Agent:
+    """A guest's agent at the other end of a byte channel. One request at a time."""
+
+    def __init__(self, channel: ByteChannel, name: str) -> None:
+        self.name = name
+        """Of the guest, for messages."""
+        self._channel = channel
+        self._reader = FrameReader()
+        self._frames: deque[Frame] = deque()
+        # Frames left over from another client's session must not look like answers to this one.
+        self._last_id = secrets.randbits(32)
+
+    def hello(self, deadline: Deadline) -> Hello:
+        """Greet until the agent answers, dropping whatever an earlier host left in the stream.
+
+        ``GuestLostError`` when it does not by ``deadline``, ``AgentError`` when it speaks another
+        version of the protocol.
+        """
+        request_id = self._next_id()
+        while True:
+            self._send(Frame(FrameType.HELLO, request_id), deadline)
+            attempt = deadline.within(HELLO_INTERVAL_S, deadline.what)
+            try:
+                frame = self._await(request_id, attempt)
+            except TimeoutError:
+                if deadline.expired:
+                    raise self._lost(f"no answer in time: {deadline}") from None
+                continue
+            if frame.type == FrameType.HELLO:
+                return _parse_hello(self.name, frame.payload)
+
+    def run_script(
+        self, lines: Sequence[Words], deadline: Deadline, on_event: OnEvent | None = None
+    ) -> ScriptResult:
+        """Run ``lines`` in order and return one result per line; a failed line is not an error.
+
+        Without ``on_event`` the workload goes on at every checkpoint. ``GuestLostError`` when the
+        channel breaks or ``deadline`` passes, ``AgentError`` when the agent refuses the request.
+        """
+        request_id = self._next_id()
+        self._send(Frame(FrameType.REQUEST, request_id, encode_script(lines)), deadline)
+        while True:
+            frame = self._await_or_lost(request_id, deadline)
+            if frame.type == FrameType.ERROR:
+                raise AgentError(f"agent of guest {self.name}: {_text(frame.payload)}")
+            try:
+                if frame.type == FrameType.RESPONSE:
+                    return ScriptResult(_results(parse_blocks(frame.payload), lines))
+                if frame.type != FrameType.EVENT:
+                    continue
+                event = _event(frame.payload, lines)
+            except ProtocolError as error:
+                raise AgentError(f"agent of guest {self.name}: {error}") from error
+            # An exception of on_event leaves the agent waiting: the next request ends the wait.
+            go = on_event(event) if on_event else True
+            self._send(Frame(FrameType.CONTINUE, request_id, b"go" if go else b"stop"), deadline)
+
+    def run(self, words: Words, deadline: Deadline) -> CommandResult:
+        """Run one command that must not fail; ``AgentError`` names it when it does."""
+        result = self.run_script([words], deadline).results[0]
+        self.require(result)
+        return result
+
+    def run_all(self, lines: Sequence[Words], deadline: Deadline) -> ScriptResult:
+        """Run commands none of which may fail; ``AgentError`` names the first that does."""
+        done = self.run_script(lines, deadline)
+        for failed in done.failures:
+            self.require(failed)
+        return done
+
+    def require(self, result: CommandResult) -> None:
+        """``AgentError`` unless ``result`` is a success."""
+        if not result.ok:
+            command = " ".join(result.words[:8])
+            raise AgentError(
+                f"guest {self.name}: `{command}` {result.state} with status {result.status}:"
+                f" {result.text.strip() or 'no output'}"
+            )
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def _next_id(self) -> int:
+        self._last_id = self._last_id % 0xFFFFFFFF + 1
+        return self._last_id
+
+    def _lost(self, why: str) -> GuestLostError:
+        return GuestLostError(
+            f"agent of guest {self.name}: {why}", hint=f"see the console log of guest {self.name}"
+        )
+
+    def _send(self, frame: Frame, deadline: Deadline) -> None:
+        try:
+            self._channel.send(encode_frame(frame))
+        except OSError as error:
+            raise self._lost(f"cannot send, while waiting for {deadline}: {error}") from error
+
+    def _await_or_lost(self, request_id: int, deadline: Deadline) -> Frame:
+        try:
+            return self._await(request_id, deadline)
+        except TimeoutError as error:
+            raise self._lost(f"no answer in time: {deadline}") from error
+
+    def _await(self, request_id: int, deadline: Deadline) -> Frame:
+        """The next frame of ``request_id``; frames of earlier requests are dropped.
+
+        An ERROR with id 0 is the agent's reaction to stale bytes, not to a request.
+        """
+        while True:
+            while self._frames:
+                frame = self._frames.popleft()
+                if frame.request_id == request_id:
+                    return frame
+            try:
+                data = self._channel.recv(deadline)
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise self._lost(f"channel broke, while waiting for {deadline}: {error}") from error
+            if not data:
+                raise self._lost(f"channel closed, while waiting for {deadline}")
+            self._frames.extend(self._reader.feed(data))
+
+
+def _text(payload: bytes) -> str:
+    return payload.decode("utf-8", "backslashreplace")
+
+
+def _parse_hello(name: str, payload: bytes) -> Hello:
+    facts = dict(line.split(" ", 1) for line in _text(payload).splitlines() if " " in line)
+    missing = {"agent", "protocol", "kernel", "machine", "boot"} - facts.keys()
+    if missing or not facts["protocol"].isdigit():
+        raise AgentError(f"agent of guest {name} greets without {', '.join(sorted(missing))}")
+    if int(facts["protocol"]) != PROTOCOL_VERSION:
+        raise AgentError(
+            f"agent of guest {name} speaks protocol {facts['protocol']}, not {PROTOCOL_VERSION}",
+            hint="rebuild the guest image",
+        )
+    return Hello(
+        facts["agent"], int(facts["protocol"]), facts["kernel"], facts["machine"], facts["boot"]
+    )
+
+
+def _results(blocks: Sequence[Block], lines: Sequence[Words]) -> tuple[CommandResult, ...]:
+    if [b.index for b in blocks] != list(range(len(lines))):
+        raise ProtocolError(f"{len(blocks)} blocks answer {len(lines)} lines")
+    return tuple(_result(block, lines[block.index]) for block in blocks)
+
+
+def _result(block: Block, words: Words) -> CommandResult:
+    return CommandResult(
+        block.index, tuple(words), block.state, block.status, block.elapsed_us, block.payload
+    )
+
+
+def _event(payload: bytes, lines: Sequence[Words]) -> CheckpointEvent:
+    checkpoint, line, blocks = parse_event(payload)
+    registered = [words[1:] for words in lines if words and words[0] == "at-checkpoint"]
+    if len(blocks) > len(registered):
+        raise ProtocolError(f"{len(blocks)} blocks at a checkpoint, {len(registered)} expected")
+    return CheckpointEvent(
+        checkpoint, line, tuple(_result(b, w) for b, w in zip(blocks, registered, strict=False))
+    )
