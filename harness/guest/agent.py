@@ -24,6 +24,22 @@ from harness.guest.protocol import (
     parse_blocks,
     parse_event,
 )
+from harness.guest.replies import parse_digest, parse_status, parse_tree
+from harness.guest.workload import workload_lines
+
+__all__ = [
+    "Agent",
+    "CheckpointEvent",
+    "CommandResult",
+    "Hello",
+    "OnEvent",
+    "ScriptResult",
+    "Words",
+    "parse_digest",
+    "parse_status",
+    "parse_tree",
+    "workload_lines",
+]
 
 Words = Sequence[str]
 """One command: its name and arguments, each any text without NUL."""
