@@ -20,6 +20,7 @@ def build_agent(root: RootTree, state: StateDir) -> Path:
     key = content_key([root.path.parent.name, *sources])
 
     def compile_agent(work: Path) -> None:
-        make_inside(root, sources, (), work / AGENT_FILE, "building the guest agent")
+        words = [f"OUT={AGENT_FILE}"]
+        make_inside(root, sources, words, work / AGENT_FILE, "building the guest agent")
 
     return built(state.cache, f"agent-{key}", compile_agent) / AGENT_FILE

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from harness.deadline import Deadline
-from harness.guest.ports import ScriptRunner
+from harness.guest.agent import Agent
 
 Line = Sequence[str]
 """One command of the agent's script language, as words."""
@@ -32,14 +32,14 @@ class Target(Protocol):
         """Device on the backup that a snapshot is taken of."""
 
     def create(
-        self, primary: ScriptRunner, backup: ScriptRunner, length: int, deadline: Deadline
+        self, primary: Agent, backup: Agent, length: int, deadline: Deadline
     ) -> None:
         """Set the target up on both guests, ``length`` bytes of zeros, and wait until it is ready.
 
         AgentError with the guest's kernel log lines when it cannot be set up.
         """
 
-    def remove(self, primary: ScriptRunner, backup: ScriptRunner, deadline: Deadline) -> None:
+    def remove(self, primary: Agent, backup: Agent, deadline: Deadline) -> None:
         """Take it down on both guests; it need not be in working order."""
 
     def status_lines(self) -> list[Line]:

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One target with one file system, set up on a pair: cases run on it one after the other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ace_workloads.ops import Step
+from harness.deadline import Deadline
+from harness.guest.agent import Agent, CheckpointEvent, ScriptResult
+from harness.model.evidence import CaseEvidence, CrashEvidence, DeviceDigest
+from harness.run import observe, scripts
+from harness.run.filesystems import FileSystem
+from harness.run.pair import Pair
+from harness.target.base import Target
+
+SETUP_TIMEOUT_S = 180.0
+_MOST_BLOCKS = 64
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one case showed, and where its time went."""
+
+    evidence: CaseEvidence
+    phases_s: Mapping[str, float]
+
+
+class Bench:
+    """A target of one size with a prepared file system; every case starts from that file system."""
+
+    def __init__(self, pair: Pair, target: Target, fs: FileSystem, impostor: bool = False) -> None:
+        self.pair = pair
+        self.target = target
+        self.fs = fs
+        self._impostor = impostor
+        self._phases: defaultdict[str, float] = defaultdict(float)
+
+    def set_up(self) -> None:
+        """Create the target and the file system. AgentError or GuestLostError when that fails."""
+        what = f"target {self.target.name} with {self.fs.name} to be set up"
+        deadline = Deadline.after(SETUP_TIMEOUT_S, what)
+        primary, backup = self.pair.primary.agent, self.pair.backup.agent
+        self.target.create(primary, backup, self.fs.device_bytes, deadline)
+        primary.run_all(scripts.format_script(self.fs, self.target), deadline)
+
+    def tear_down(self) -> None:
+        """Take the target down, whatever state it is in."""
+        deadline = Deadline.after(SETUP_TIMEOUT_S, f"target {self.target.name} to be removed")
+        self.target.remove(self.pair.primary.agent, self.pair.backup.agent, deadline)
+
+    def run(self, steps: Sequence[Step], deadline: Deadline) -> Observation:
+        """Run one workload with a crash at each of its persistence points.
+
+        GuestLostError when a guest dies or stays silent, AgentError when a step of the harness's
+        own (not of the workload) fails in a guest.
+        """
+        self._phases = defaultdict(float)
+        crashes: list[CrashEvidence] = []
+        script = scripts.workload_script(self.fs, self.target, steps)
+
+        def on_checkpoint(event: CheckpointEvent) -> bool:
+            crashes.append(self._crash(event, steps, deadline))
+            return True
+
+        result = self.pair.primary.agent.run_script(script, deadline, on_checkpoint)
+        observe.add_primary_phases(self._phases, result)
+        errors = observe.step_errors(result)
+        if not errors:
+            for failed in result.failures:
+                self.pair.primary.agent.require(failed)
+        mine, theirs, differing = self._compare(deadline)
+        evidence = CaseEvidence(
+            crashes=tuple(crashes),
+            step_errors=errors,
+            primary_device=mine,
+            backup_device=theirs,
+            differing_blocks=differing,
+            console={
+                guest.name: texts
+                for guest in self.pair.guests
+                if (texts := observe.report_texts(guest.kernel_reports()))
+            },
+        )
+        return Observation(evidence, dict(self._phases))
+
+    def _crash(
+        self, event: CheckpointEvent, steps: Sequence[Step], deadline: Deadline
+    ) -> CrashEvidence:
+        """Stop the primary, look at what the backup would recover to, let the primary go on."""
+        machine = self.pair.primary.machine
+        self._timed("pause", machine.pause)
+        try:
+            script = scripts.inspect_script(self.fs, self.target, self._impostor)
+            result = self.pair.backup.agent.run_script(script, deadline)
+        finally:
+            self._timed("resume", machine.resume)
+        observe.add_inspect_phases(self._phases, result)
+        return observe.crash_evidence(event, result, self.target, self.fs, steps)
+
+    def _compare(
+        self, deadline: Deadline
+    ) -> tuple[DeviceDigest | None, DeviceDigest | None, tuple[int, ...] | None]:
+        """Digests of both devices after the case, and where they differ."""
+        if not self.target.replicated:
+            return None, None, None
+        started = time.perf_counter()
+        drain = self.target.drain_lines(scripts.DRAIN_TIMEOUT_MS)
+        primary, backup = self._on_both(
+            scripts.digest_script(self.target.mount_device, self.fs),
+            [*drain, *scripts.digest_script(self.target.inspect_device, self.fs)],
+            deadline,
+        )
+        mine, theirs = observe.device_digest(primary), observe.device_digest(backup)
+        differing: tuple[int, ...] | None = None
+        if mine is not None and theirs is not None and mine != theirs:
+            maps = self._on_both(
+                scripts.blockmap_script(self.target.mount_device, self.fs),
+                scripts.blockmap_script(self.target.inspect_device, self.fs),
+                deadline,
+            )
+            differing = observe.differing_blocks(*maps)[:_MOST_BLOCKS]
+        self._phases["compare"] += time.perf_counter() - started
+        return mine, theirs, differing
+
+    def _on_both(
+        self, primary: Sequence[scripts.Line], backup: Sequence[scripts.Line], deadline: Deadline
+    ) -> tuple[ScriptResult, ScriptResult]:
+        """One script on each guest at the same time: each has a processor of its own."""
+        other: list[ScriptResult] = []
+        failure: list[BaseException] = []
+
+        def run_backup(agent: Agent) -> None:
+            try:
+                other.append(agent.run_script(backup, deadline))
+            except BaseException as error:  # carried over to the caller's thread
+                failure.append(error)
+
+        thread = threading.Thread(target=run_backup, args=(self.pair.backup.agent,))
+        thread.start()
+        try:
+            mine = self.pair.primary.agent.run_script(primary, deadline)
+        finally:
+            thread.join()
+        if failure:
+            raise failure[0]
+        return mine, other[0]
+
+    def _timed(self, phase: str, function: Callable[[], _T]) -> _T:
+        started = time.perf_counter()
+        try:
+            return function()
+        finally:
+            self._phases[phase] += time.perf_counter() - started

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that has to exist before the first pair can boot, and goes away after the last."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.build.image import MicroImage, build_micro
+from harness.build.profile import load_profile
+from harness.config import StateDir, state_dir
+from harness.deadline import Deadline
+from harness.errors import HarnessError
+from harness.guest.agent import Agent
+from harness.guest.ports import SocketChannel
+from harness.run.options import AcceleratorChoice, RunOptions
+from harness.run.pair import PairBuilder
+from harness.vm.libvirt import LibvirtHypervisor, embedded_uri
+from harness.vm.live import LiveDir, live_dir, sweep
+from harness.vm.ports import Accelerator, Hypervisor, MachineSpec
+
+_PROBE_TIMEOUT_S = 20.0
+_PROBE_COMMAND_LINE = "console=ttyS0,115200 loglevel=5 panic=-1"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Laboratory:
+    """A hypervisor, an image to boot, and where this process keeps its things."""
+
+    state: StateDir
+    live: LiveDir
+    hypervisor: Hypervisor
+    image: MicroImage
+    accelerator: Accelerator
+    connection: str
+
+    def pairs(self, options: RunOptions) -> PairBuilder:
+        """A builder of pairs for a run with ``options``."""
+        return PairBuilder(
+            self.hypervisor,
+            self.live,
+            self.image,
+            self.accelerator,
+            boot_timeout_s=options.boot_timeout_s,
+        )
+
+
+@contextlib.contextmanager
+def laboratory(options: RunOptions, say: Say) -> Iterator[Laboratory]:
+    """Clean up after killed runs, build what is missing, connect, choose the accelerator.
+
+    ``say`` is told what takes long. On leaving, every guest of this process is ended.
+    """
+    state = state_dir(options.state_dir)
+    if ended := sweep(state):
+        say(f"ended {ended} guests that a killed run had left behind")
+    profile = load_profile(options.profile)
+    say(f"building what guest profile {profile.name} needs, unless it is cached")
+    image = build_micro(profile, state, faults=options.defect is not None)
+    with live_dir(state) as live:
+        uri = options.connect or embedded_uri(live.libvirt_root, state.cache / "qemu-capabilities")
+        hypervisor = LibvirtHypervisor(uri)
+        try:
+            accelerator = _accelerator(options.accel, state, live, hypervisor, image, say)
+            yield Laboratory(state, live, hypervisor, image, accelerator, uri)
+        finally:
+            if options.connect is None:
+                hypervisor.destroy_owned()
+            hypervisor.close()
+
+
+def _accelerator(
+    choice: AcceleratorChoice,
+    state: StateDir,
+    live: LiveDir,
+    hypervisor: Hypervisor,
+    image: MicroImage,
+    say: Say,
+) -> Accelerator:
+    """KVM only where a guest has been seen to boot on it: /dev/kvm alone proves nothing."""
+    if choice is AcceleratorChoice.TCG:
+        return Accelerator.TCG
+    if choice is AcceleratorChoice.KVM:
+        return Accelerator.KVM
+    if not Path("/dev/kvm").exists():
+        return Accelerator.TCG
+    record = state.cache / "accelerator.json"
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    key = [boot, hypervisor.versions()["qemu"], image.release]
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(record.read_text(encoding="ascii"))
+        if found["key"] == key:
+            return Accelerator(found["accelerator"])
+    say(f"probing KVM: a guest has {_PROBE_TIMEOUT_S:.0f} s to boot on it")
+    accelerator = Accelerator.KVM if _boots(live, hypervisor, image) else Accelerator.TCG
+    if accelerator is Accelerator.TCG:
+        say("/dev/kvm is there, but no guest boots on it: using emulation (TCG)")
+    record.write_text(json.dumps({"key": key, "accelerator": accelerator}), encoding="ascii")
+    return accelerator
+
+
+def _boots(live: LiveDir, hypervisor: Hypervisor, image: MicroImage) -> bool:
+    folder = live.path / "probe"
+    folder.mkdir()
+    (folder / "console.log").touch()
+    spec = MachineSpec(
+        name=f"harness-{live.owner}-probe",
+        kernel=image.kernel,
+        initrd=image.initrd,
+        command_line=_PROBE_COMMAND_LINE,
+        accelerator=Accelerator.KVM,
+        console=folder / "console.log",
+        channel=folder / "agent.sock",
+        owner=live.owner,
+    )
+    try:
+        machine = hypervisor.start(spec)
+    except HarnessError:
+        return False
+    try:
+        agent = Agent(SocketChannel.connect(folder / "agent.sock"), "probe")
+        agent.hello(Deadline.after(_PROBE_TIMEOUT_S, "the KVM probe guest to boot"))
+    except (HarnessError, OSError):
+        return False
+    finally:
+        machine.destroy()
+    return True

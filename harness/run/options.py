@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one invocation of ``harness run`` was asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+
+from harness.build.profile import DEFAULT_PROFILE
+from harness.model.case import OptionValue
+
+DEFAULT_TIMEOUT_S = 120.0
+DEFAULT_BOOT_TIMEOUT_S = 120.0
+
+
+class AcceleratorChoice(StrEnum):
+    """``auto`` boots a probe guest to find out whether KVM really works."""
+
+    AUTO = "auto"
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+class Impostor(StrEnum):
+    """A file system put in the backup's place, to see the harness reject it."""
+
+    EMPTY = "empty"
+    """Freshly made, as if nothing had ever been replicated."""
+    STALE = "stale"
+    """Same names with yesterday's content, as if replication had stopped long ago."""
+    FOREIGN = "foreign"
+    """Somebody else's files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """All options of a run, resolved; recorded in ``run.json`` as they are."""
+
+    suite: str
+    mode: str = "clean"
+    fs: tuple[str, ...] = ("ext4",)
+    target: str = "rollbaccine"
+    profile: str = DEFAULT_PROFILE
+    accel: AcceleratorChoice = AcceleratorChoice.AUTO
+    connect: str | None = None
+    pairs: int = 1
+    shard: tuple[int, int] | None = None
+    """(i, n): the i-th of n slices, counted from 1."""
+    sample: int | None = None
+    seed: int | None = None
+    """Order of the cases, and which are sampled; None keeps the suite's own order."""
+    limit: int | None = None
+    only: tuple[str, ...] = ()
+    fail_fast: bool = False
+    keep_pair: bool = False
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    boot_timeout_s: float = DEFAULT_BOOT_TIMEOUT_S
+    defect: str | None = None
+    impostor: Impostor | None = None
+    out: Path | None = None
+    state_dir: Path | None = None
+
+    def recorded(self) -> dict[str, OptionValue]:
+        """The options as plain values for the run record."""
+        values: dict[str, OptionValue] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "shard" and value is not None:
+                value = f"{value[0]}/{value[1]}"
+            values[field.name] = str(value) if isinstance(value, (Path, StrEnum)) else value
+        return values

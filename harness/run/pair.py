@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pair of guests: boot both at once, talk to their agents, end them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.build.image import MicroImage
+from harness.deadline import Deadline
+from harness.errors import GuestLostError, InfraError
+from harness.guest.agent import Agent
+from harness.guest.oops import KernelReport, Scanner
+from harness.guest.ports import SocketChannel
+from harness.vm.live import LiveDir
+from harness.vm.ports import (
+    Accelerator,
+    DiskSpec,
+    Hypervisor,
+    LinkSpec,
+    Machine,
+    MachineSpec,
+    MachineState,
+)
+
+DISK_BYTES = 512 << 20
+BOOT_TIMEOUT_S = 120.0
+PRIMARY_ADDRESS = "10.77.0.1"
+BACKUP_ADDRESS = "10.77.0.2"
+# panic=-1 with on_reboot=destroy: a crashed guest ends at once instead of hanging the run.
+# Expedited grace periods: removing a device-mapper device waits for several of them.
+COMMAND_LINE = (
+    "console=ttyS0,115200 loglevel=5 panic=-1 oops=panic rcupdate.rcu_expedited=1 "
+    "sysctl.kernel.hung_task_timeout_secs=60 mitigations=off nokaslr"
+)
+_TAIL_LINES = 20
+
+
+@dataclass(slots=True)
+class Guest:
+    """One machine, its agent, and its console as read so far."""
+
+    name: str
+    machine: Machine
+    agent: Agent
+    console: Path
+    kernel: str
+    scanner: Scanner = field(default_factory=Scanner)
+    _position: int = 0
+
+    def kernel_reports(self) -> tuple[KernelReport, ...]:
+        """Oopses, hung tasks, I/O errors and the like since the last call."""
+        with open(self.console, "rb") as console:
+            console.seek(self._position)
+            fresh = console.read()
+        self._position += len(fresh)
+        return tuple(self.scanner.feed(fresh))
+
+    def console_tail(self) -> tuple[str, ...]:
+        """The last lines of the console."""
+        return _tail(self.console)
+
+
+def _tail(console: Path) -> tuple[str, ...]:
+    try:
+        with open(console, "rb") as stream:
+            stream.seek(max(0, os.path.getsize(console) - (1 << 14)))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return ()
+    return tuple(text.splitlines()[-_TAIL_LINES:])
+
+
+@dataclass(slots=True)
+class Pair:
+    """Two guests joined by a private link, each with a data disk.
+
+    Disks: ``vda`` is the target's own on each side; ``vdb`` is the control disk, written by the
+    primary and seen read-only by the backup, so that the control arm is inspected in a guest that
+    has not mounted it.
+    """
+
+    primary: Guest
+    backup: Guest
+
+    @property
+    def guests(self) -> tuple[Guest, Guest]:
+        return self.primary, self.backup
+
+    def alive(self) -> bool:
+        return all(guest.machine.state() is MachineState.RUNNING for guest in self.guests)
+
+    def close(self) -> None:
+        """End both guests and remove what they left on the host."""
+        for guest in self.guests:
+            guest.agent.close()
+            guest.machine.destroy()
+
+
+@dataclass(frozen=True, slots=True)
+class PairBuilder:
+    """Makes pairs of one image on one hypervisor."""
+
+    hypervisor: Hypervisor
+    live: LiveDir
+    image: MicroImage
+    accelerator: Accelerator
+    memory_mib: int = 512
+    boot_timeout_s: float = BOOT_TIMEOUT_S
+
+    def boot(self, label: str) -> Pair:
+        """Boot both guests; ``label`` makes names unique within the run.
+
+        Raises InfraError, with the last console lines, when a guest does not answer in time.
+        """
+        folder = self.live.path / f"pair-{label}"
+        folder.mkdir(exist_ok=True)
+        port = _free_port()
+        started: list[Machine] = []
+        try:
+            for role in ("primary", "backup"):
+                started.append(self.hypervisor.start(self._spec(folder, role, label, port)))
+            deadline = Deadline.after(self.boot_timeout_s, f"guests of pair {label} to boot")
+            guests = [
+                self._greet(machine, folder, role, deadline)
+                for machine, role in zip(started, ("primary", "backup"), strict=True)
+            ]
+        except BaseException:
+            for machine in started:
+                machine.destroy()
+            raise
+        return Pair(*guests)
+
+    def _spec(self, folder: Path, role: str, label: str, port: int) -> MachineSpec:
+        primary = role == "primary"
+        console = folder / f"{role}.log"
+        console.write_bytes(b"")
+        own = _sparse(folder / f"{role}.img")
+        control = folder / "control.img"
+        if primary:
+            _sparse(control)
+        return MachineSpec(
+            name=f"harness-{self.live.owner}-{label}-{role}",
+            kernel=self.image.kernel,
+            initrd=self.image.initrd,
+            command_line=f"{COMMAND_LINE} harness.role={role}",
+            accelerator=self.accelerator,
+            console=console,
+            channel=folder / f"{role}.sock",
+            owner=self.live.owner,
+            memory_mib=self.memory_mib,
+            disks=(DiskSpec(own), DiskSpec(control, read_only=not primary, shareable=True)),
+            link=LinkSpec(primary, port, "52:54:00:ac:e0:01" if primary else "52:54:00:ac:e0:02"),
+        )
+
+    def _greet(self, machine: Machine, folder: Path, role: str, deadline: Deadline) -> Guest:
+        console = folder / f"{role}.log"
+        try:
+            agent = Agent(SocketChannel.connect(folder / f"{role}.sock"), role)
+            hello = agent.hello(deadline)
+            address = PRIMARY_ADDRESS if role == "primary" else BACKUP_ADDRESS
+            agent.run(("netup", "eth0", f"{address}/24"), deadline)
+        except (OSError, GuestLostError) as error:
+            tail = "\n".join(_tail(console)) or "(the console is empty)"
+            raise InfraError(
+                f"guest {machine.name} did not come up ({error}); its console ends with:\n{tail}",
+                hint="try --accel tcg, a longer --boot-timeout-s, or another --profile",
+            ) from error
+        return Guest(role, machine, agent, console, hello.kernel)
+
+
+def _sparse(path: Path) -> Path:
+    try:
+        path.unlink(missing_ok=True)
+        path.touch()
+        os.truncate(path, DISK_BYTES)
+    except OSError as error:
+        hint = "free some space, or choose another disk with --state-dir DIR"
+        raise InfraError(
+            f"cannot make disk {path}: {error.strerror}",
+            hint=hint if error.errno == errno.ENOSPC else None,
+        ) from error
+    return path
+
+
+def _free_port() -> int:
+    """A loopback port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent scripts of a case, as pure functions: what each guest is asked to do, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ace_workloads.ops import Step
+from harness.guest.workload import workload_lines
+from harness.run.filesystems import FileSystem
+from harness.target.base import Line, Target
+
+MOUNT_POINT = "/mnt/target"
+SNAPSHOT = "snapshot"
+SNAPSHOT_DEVICE = f"/dev/mapper/{SNAPSHOT}"
+SNAPSHOT_MOUNT = "/mnt/snapshot"
+COW_DEVICE = "/dev/ram0"
+SUBSTITUTE_DEVICE = "/dev/ram1"
+SECTOR_BYTES = 512
+_CHUNK_SECTORS = 8
+DRAIN_TIMEOUT_MS = 10_000
+_TOOL_TIMEOUT_MS = 120_000
+
+
+def image_key(fs: FileSystem, target: Target) -> str:
+    """Name under which the primary's agent keeps the freshly made file system."""
+    return f"{fs.name}-{target.name}"
+
+
+def format_script(fs: FileSystem, target: Target) -> list[Line]:
+    """Make the file system once and keep it in the agent's memory for every case."""
+    device = target.mount_device
+    return [
+        ("exec", str(_TOOL_TIMEOUT_MS), *fs.mkfs, device),
+        ("image-save", image_key(fs, target), device, str(fs.device_bytes)),
+    ]
+
+
+def workload_script(fs: FileSystem, target: Target, steps: Sequence[Step]) -> list[Line]:
+    """A fresh file system, the workload with its stops at persistence points, unmount."""
+    device = target.mount_device
+    return [
+        ("image-restore", image_key(fs, target), device),
+        ("mount", device, MOUNT_POINT, fs.name, fs.mount_options),
+        # First what has been acknowledged, before anything else can be: reading takes a while.
+        *(("at-checkpoint", *line) for line in target.status_lines()),
+        ("at-checkpoint", "tree", MOUNT_POINT, "full"),
+        ("begin", MOUNT_POINT),
+        *workload_lines(steps),
+        ("end",),
+        ("always", "umount", MOUNT_POINT),
+    ]
+
+
+def inspect_script(fs: FileSystem, target: Target, substitute: bool = False) -> list[Line]:
+    """Drain, snapshot, recover by mounting, read, use, unmount, check; leave nothing behind.
+
+    ``substitute`` looks at the impostor in the backup's place instead (a test of the harness).
+    """
+    origin = SUBSTITUTE_DEVICE if substitute else target.inspect_device
+    sectors = fs.device_bytes // SECTOR_BYTES
+    table = f"0 {sectors} snapshot {origin} {COW_DEVICE} N {_CHUNK_SECTORS}"
+    return [
+        *target.drain_lines(DRAIN_TIMEOUT_MS),
+        ("dm-create", SNAPSHOT, "-", "RW", table),
+        ("mount", SNAPSHOT_DEVICE, SNAPSHOT_MOUNT, fs.name, fs.mount_options),
+        ("tree", SNAPSHOT_MOUNT, "full"),
+        ("probe", SNAPSHOT_MOUNT),
+        ("always", "umount", SNAPSHOT_MOUNT),
+        # Read-only check after recovery: before it, e2fsck -n and xfs_repair -n report what the
+        # replay of the log is about to mend.
+        ("always", "exec", str(_TOOL_TIMEOUT_MS), *fs.fsck, SNAPSHOT_DEVICE),
+        ("always", "dm-remove", SNAPSHOT),
+        *(("always", *line) for line in target.backup_status_lines()),
+    ]
+
+
+def digest_script(device: str, fs: FileSystem) -> list[Line]:
+    """Digest of the whole device."""
+    return [("digest", device, str(fs.device_bytes))]
+
+
+def blockmap_script(device: str, fs: FileSystem) -> list[Line]:
+    """Hash of every non-zero block of the device."""
+    return [("blockmap", device, str(fs.device_bytes))]

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our replicating module: ``kmod/README.md`` has the table line and the status line."""
+
+from __future__ import annotations
+
+from harness.deadline import Deadline
+from harness.errors import UsageError
+from harness.guest.agent import Agent
+from harness.target.base import Line
+
+_NAME = "replicated"
+_DISK = "/dev/vda"
+_SECTOR_BYTES = 512
+_FIRST_PORT = 12000
+_PORTS = 20000
+_CONNECT_TIMEOUT_MS = 20_000
+# Side on which each seeded defect of a FAULTS=1 module is switched on.
+DEFECTS = {
+    "early_ack": "primary",
+    "drop_write": "backup",
+    "reorder_overlap": "backup",
+    "skip_last_page": "primary",
+    "ignore_discard": "backup",
+    "corrupt_byte": "backup",
+}
+
+
+class RollbaccineTarget:
+    """One primary and one backup over TCP; a seeded ``defect`` only with a FAULTS=1 module."""
+
+    name = "rollbaccine"
+    replicated = True
+    mount_device = f"/dev/mapper/{_NAME}"
+    inspect_device = f"/dev/mapper/{_NAME}"
+
+    def __init__(self, module: str, backup_address: str, defect: str | None = None) -> None:
+        if defect is not None and defect.partition(":")[0] not in DEFECTS:
+            raise UsageError(
+                f"no seeded defect {defect!r}", hint=f"known defects: {', '.join(sorted(DEFECTS))}"
+            )
+        self._module = module
+        self._address = backup_address
+        self._defect = defect
+        self._incarnation = 0
+
+    def create(
+        self, primary: Agent, backup: Agent, length: int, deadline: Deadline
+    ) -> None:
+        self._incarnation += 1
+        for runner, role in ((backup, "backup"), (primary, "primary")):
+            lines: list[Line] = [
+                ("insmod", self._module),
+                ("zero", _DISK, str(length)),
+                ("dm-create", _NAME, "-", "RW", self._table(role, length)),
+            ]
+            runner.run_all(lines, deadline)
+        connected = ("dm-wait", _NAME, str(_CONNECT_TIMEOUT_MS), "state==connected")
+        for runner in (backup, primary):
+            runner.run(connected, deadline)
+
+    def _table(self, role: str, length: int) -> str:
+        # A fresh port per incarnation: a late connection of an earlier pair cannot reach this one.
+        port = _FIRST_PORT + self._incarnation % _PORTS
+        table = f"0 {length // _SECTOR_BYTES} rollbaccine {_DISK} {role}"
+        table += f" {self._incarnation} {self._address} {port}"
+        if self._defect is not None and DEFECTS[self._defect.partition(":")[0]] == role:
+            table += f" 2 fault {self._defect}"
+        return table
+
+    def remove(self, primary: Agent, backup: Agent, deadline: Deadline) -> None:
+        for runner in (primary, backup):
+            runner.run_script([("dm-remove", _NAME)], deadline)
+
+    def status_lines(self) -> list[Line]:
+        return [("dm-status", _NAME)]
+
+    def drain_lines(self, timeout_ms: int) -> list[Line]:
+        return [("dm-wait", _NAME, str(timeout_ms), "received==applied")]
+
+    def backup_status_lines(self) -> list[Line]:
+        return [("dm-status", _NAME)]
