@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules about a case as a whole: its steps, the two devices, the consoles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ace_workloads.ops import Step
+from harness.model.evidence import CaseEvidence
+from harness.model.verdict import Check
+from harness.oracle.model import execute
+from harness.oracle.rules import Rule, failed, passed, unknown
+
+_DEVICE_ERRORS = frozenset(
+    {"EIO", "EROFS", "ENXIO", "ENODEV", "EUCLEAN", "EBADMSG", "EFSCORRUPTED", "ESHUTDOWN",
+     "EREMOTEIO", "ENOLINK", "EFSBADCRC"}
+)  # fmt: skip
+"""What a step returns only when the device or the file system below it failed."""
+
+
+def judge_steps(steps: Sequence[Step], evidence: CaseEvidence) -> Iterator[Check]:
+    """Steps may fail only where POSIX says so; an I/O error is the target's."""
+    predicted = execute(steps).errors
+    sound = True
+    for line, text in evidence.step_errors:
+        errno = text.rsplit(" ", 1)[-1]
+        where = f"line {line}"
+        if errno in _DEVICE_ERRORS:
+            sound = False
+            message = "a step failed in the device or the file system"
+            yield failed(Rule.STEPS_ERRNO, where, "success", text, message)
+        elif predicted.get(line) != errno:
+            sound = False
+            yield unknown(Rule.STEPS_ERRNO, where, "a step failed that must not fail", text)
+    if sound:
+        yield passed(Rule.STEPS_ERRNO, "", f"{len(evidence.step_errors)} failing steps")
+
+
+def judge_devices(evidence: CaseEvidence) -> Iterator[Check]:
+    """After everything was drained the two devices hold the same bytes."""
+    primary, backup = evidence.primary_device, evidence.backup_device
+    blocks = evidence.differing_blocks
+    if primary is None or backup is None:
+        yield unknown(Rule.DEVICE_EQUAL, "", "a device was not hashed")
+    elif primary != backup:
+        listed = "not looked up" if blocks is None else " ".join(map(str, blocks))
+        yield failed(
+            Rule.DEVICE_EQUAL, "", f"{primary.digest} ({primary.blocks} blocks)",
+            f"{backup.digest} ({backup.blocks} blocks); differing 4 KiB blocks: {listed}",
+            "the backup's device differs from the primary's",
+        )  # fmt: skip
+    elif blocks:
+        listed = " ".join(map(str, blocks))
+        yield unknown(Rule.DEVICE_EQUAL, "", "equal digests, but blocks that differ", listed)
+    else:
+        yield passed(Rule.DEVICE_EQUAL, "", f"{primary.digest} ({primary.blocks} blocks)")
+
+
+def judge_console(evidence: CaseEvidence, replicated: bool) -> Iterator[Check]:
+    """No guest's kernel reported anything; every guest was listened to."""
+    guests = 2 if replicated else 1
+    if len(evidence.console) < guests:
+        message = f"{len(evidence.console)} of {guests} consoles were watched"
+        yield unknown(Rule.CONSOLE, "", message)
+    for guest, reports in sorted(evidence.console.items()):
+        if reports:
+            message = "the guest's kernel reported trouble"
+            yield failed(Rule.CONSOLE, guest, "nothing", " | ".join(reports), message)
+        else:
+            yield passed(Rule.CONSOLE, guest, "nothing")

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the persistence ops of a workload promise, per file system: the floors of every object.
+
+A *floor* is a line number: the object's state right after that line is on stable storage, so that
+after a crash it is that state or a later one. ``docs/oracle.md`` argues every rule used here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.oracle.history import Span
+from harness.oracle.model import ROOT, Inode, Model, Persisted, Promise, Slot
+
+
+class Fs(StrEnum):
+    """A file system the oracle knows the promises of."""
+
+    EXT4 = "ext4"
+    XFS = "xfs"
+    BTRFS = "btrfs"
+
+    @property
+    def ordered_metadata(self) -> bool:
+        """Whether metadata reaches the disk in the order it was changed (one journal)."""
+        return self is not Fs.BTRFS
+
+
+@dataclass(slots=True)
+class Floors:
+    """Floors of one crash point; an object that is absent has none."""
+
+    order: int = 0
+    """Every metadata change up to this line is on disk."""
+    names: dict[int, int] = field(default_factory=dict)
+    """Inode -> line: all names it had then, and that it no longer had its former ones."""
+    entries: dict[int, int] = field(default_factory=dict)
+    """Directory -> line: its whole list of entries."""
+    exists: dict[int, int] = field(default_factory=dict)
+    """Inode -> line: reachable under one of the names it had then or got later."""
+    attrs: dict[int, int] = field(default_factory=dict)
+    """Inode -> line: every attribute, times included."""
+    data: dict[int, list[Span]] = field(default_factory=lambda: defaultdict(list))
+    """Inode -> file ranges, each with its own line."""
+
+    def spans(self, inode: int) -> tuple[Span, ...]:
+        """Ranges of the file that are promised."""
+        return tuple(self.data.get(inode, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a slot may be bound to after the crash."""
+
+    legal: tuple[int | None, ...]
+    """Model inodes, None for "no such entry"; the latest is last."""
+    promised: bool
+    """Only one value is legal, because it was persisted and not changed since."""
+
+
+class Expectation:
+    """The legal states of one crash point: of every slot, and of every inode."""
+
+    def __init__(self, model: Model, fs: Fs) -> None:
+        self.model = model
+        self.fs = fs
+        self.floors = floors(model, fs)
+        self._bindings: dict[Slot, Binding] = {}
+
+    @property
+    def anything_promised(self) -> bool:
+        """Whether anything but an empty root directory was persisted."""
+        bindings = (self.binding(slot) for slot in self.model.slots)
+        return bool(self.floors.exists) or any(b.promised for b in bindings)
+
+    def binding(self, slot: Slot) -> Binding:
+        """What ``slot`` may be bound to; only "no such entry" for one that never was used."""
+        if slot not in self._bindings:
+            self._bindings[slot] = self._bind(slot)
+        return self._bindings[slot]
+
+    def _bind(self, slot: Slot) -> Binding:
+        history = self.model.slots.get(slot)
+        if history is None:
+            return Binding((None,), False)
+        floor = max(self.floors.order, self.floors.entries.get(slot.dir, 0))
+        for _, inode in history.since(0):
+            if inode is not None:
+                floor = max(floor, self._floor_by_inode(slot, inode))
+        values: list[int | None] = []
+        given_up = False
+        for line, inode in history.since(floor):
+            named = self.floors.names.get(inode, -1) if inode is not None else -1
+            if line <= named and history.at(named) != inode:
+                given_up = True
+            elif inode not in values:
+                values.append(inode)
+        return Binding(tuple(values), len(values) == 1 and (floor > 0 or given_up))
+
+    def _floor_by_inode(self, slot: Slot, inode: int) -> int:
+        """Line at which a promise about ``inode`` fixed that ``slot`` is bound to it, or 0."""
+        history = self.model.slots[slot]
+        named = self.floors.names.get(inode, 0)
+        floor = named if history.at(named) == inode else 0
+        exists = self.exists_floor(inode)
+        if exists > floor and self.possible_slots(inode, exists) == {slot}:
+            floor = exists
+        return floor
+
+    def exists_floor(self, inode: int) -> int:
+        """Line since which the inode must be reachable under some name; 0 if never promised."""
+        floor = self.floors.exists.get(inode, 0)
+        order = self.floors.order
+        if order > floor and self.model.names_of(inode, order):
+            floor = order
+        return floor
+
+    def possible_slots(self, inode: int, floor: int) -> set[Slot]:
+        """Slots the inode was bound to at ``floor`` or later; empty if it lost its last name."""
+        slots = {
+            slot
+            for slot, history in self.model.slots.items()
+            if any(value == inode for _, value in history.since(floor))
+        }
+        lines = {line for slot in slots for line, _ in self.model.slots[slot].since(floor)}
+        for line in {max(line, floor) for line in lines}:
+            if not self.model.names_of(inode, line):
+                return set()
+        return slots
+
+    def attrs_floor(self, inode: Inode) -> int:
+        """Line whose every attribute of the inode is on disk; 0 for none.
+
+        With ordered metadata an inode that never had data written needs no fsync of its own.
+        """
+        floor = self.floors.attrs.get(inode.id, 0)
+        if self.fs.ordered_metadata and set(inode.touched) <= set(inode.logged):
+            floor = max(floor, self.floors.order if inode.born <= self.floors.order else 0)
+        return floor
+
+    def attrs_settled(self, inode: Inode) -> bool:
+        """Whether every attribute was persisted and none can have changed since."""
+        floor = self.attrs_floor(inode)
+        return floor > 0 and max(inode.touched, default=0) <= floor
+
+    def xattrs_floor(self, inode: Inode) -> int:
+        """Line whose extended attributes of the inode are on disk; 0 for none."""
+        order = self.floors.order if inode.born <= self.floors.order else 0
+        return max(self.floors.attrs.get(inode.id, 0), order)
+
+
+def floors(model: Model, fs: Fs) -> Floors:
+    """Floors after the last line of ``model``, on the file system ``fs``."""
+    result = Floors()
+    for persisted in model.persisted:
+        if persisted.promise is Promise.EVERYTHING:
+            _everything(result, model, persisted.line)
+        else:
+            _one_inode(result, model, fs, persisted)
+    return result
+
+
+def _everything(result: Floors, model: Model, line: int) -> None:
+    result.order = line
+    for inode in model.inodes.values():
+        if inode.born <= line:
+            result.attrs[inode.id] = line
+            result.data[inode.id].append(Span(line))
+    _exist(result, line, (inode for inode in model.paths(line).values() if inode != ROOT))
+
+
+def _one_inode(result: Floors, model: Model, fs: Fs, persisted: Persisted) -> None:
+    line, inode = persisted.line, model.inodes[persisted.inode]
+    whole_inode = persisted.promise in (Promise.INODE, Promise.RANGE_AND_INODE)
+    result.data[inode.id].append(Span(line, persisted.start, persisted.end))
+    if fs.ordered_metadata:
+        done = [at for at in inode.logged if at <= line] if whole_inode else [inode.born]
+        result.order = max(result.order, *done, 0)
+    linked = bool(model.names_of(inode.id, line))
+    if linked:
+        _exist(result, line, (inode.id, *model.ancestors(inode.id, line)))
+    if not whole_inode:
+        return
+    result.attrs[inode.id] = line
+    if linked:
+        result.names[inode.id] = line
+    if inode.is_dir:
+        result.entries[inode.id] = line
+        _exist(result, line, model.children(inode.id, line).values())
+
+
+def _exist(result: Floors, line: int, inodes: Iterable[int]) -> None:
+    for inode in inodes:
+        if inode != ROOT:
+            result.exists[inode] = line
