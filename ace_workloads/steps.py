@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from ace_workloads.bounds import Extent
 from ace_workloads.ops import Step, Verb
@@ -18,38 +18,38 @@ CHECKPOINTS = (Step(Verb.CHECKPOINT), Step(Verb.CHECKPOINT, last=True))
 """Indexed by whether it is the workload's last one."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def named(verb: Verb, path: str) -> Step:
     """A step that takes one name and nothing else."""
     return Step(verb, path)
 
 
-@lru_cache(maxsize=None)
+@cache
 def paired(verb: Verb, path: str, path2: str) -> Step:
     """link, symlink or rename."""
     return Step(verb, path, path2)
 
 
-@lru_cache(maxsize=None)
+@cache
 def created(verb: Verb, path: str) -> Step:
     """opendir, mkdir or mknod, with all permissions."""
     return Step(verb, path, mode=ALL_PERMISSIONS)
 
 
-@lru_cache(maxsize=None)
+@cache
 def opened(path: str) -> Step:
     """Open a file, creating it if it is not there."""
     return Step(Verb.OPEN, path, mode=ALL_PERMISSIONS, flags="O_RDWR|O_CREAT")
 
 
-@lru_cache(maxsize=None)
+@cache
 def sized(verb: Verb, path: str, offset: int, length: int, flags: str = "") -> Step:
     """write, dwrite, mmapwrite, falloc or truncate."""
     return Step(verb, path, offset=offset, length=length, flags=flags)
 
 
 def extent_bytes(extent: str, size: int, append_bytes: int) -> tuple[int, int]:
-    """Offset and length of an extent in a file of ``size`` bytes; may be negative near its start."""
+    """Offset and length of an extent in a file of ``size`` bytes; the offset may be negative."""
     if extent == Extent.APPEND:
         return size, append_bytes
     return {
