@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 from harness.guest.protocol import ProtocolError, decode_bytes, decode_word
-from harness.model.content import Content, encode
+from harness.model.content import encode
 from harness.model.evidence import DeviceDigest, ToolResult
 from harness.model.tree import Entry, FileKind, Tree
 
 _TREE_WORDS = 18
+_DIGEST_BYTES = 16
 _NONE = "-"
 
 
@@ -39,7 +41,7 @@ def parse_failure(payload: bytes) -> Failure:
 def parse_digest(payload: bytes) -> DeviceDigest:
     """Reply of ``digest``; ``ProtocolError`` when malformed."""
     digest, _, blocks = payload.decode("ascii", "replace").partition(" ")
-    if len(digest) != 32 or not blocks.isdigit():
+    if len(digest) != 2 * _DIGEST_BYTES or not blocks.isdigit():
         raise ProtocolError(f"malformed digest {payload[:80]!r}")
     return DeviceDigest(digest, int(blocks))
 
@@ -87,15 +89,15 @@ def parse_tree(payload: bytes, lines: Sequence[int]) -> Tree:
         if end < 0 or len(words) != _TREE_WORDS or words[0] != "E":
             raise ProtocolError(f"malformed tree entry {payload[at : at + 80]!r}")
         at = end + 1
-        content: Content | None = None
+        raw: bytes | None = None
         if words[16] != _NONE:
             length = _number(words[16])
-            content = encode(payload[at : at + length], lines)
+            raw = payload[at : at + length]
             # An empty content has no line of its own.
             at += length + 1 if length else 0
             if at > len(payload):
                 raise ProtocolError(f"content of {words[1]} is cut short")
-        _add(entries, _entry(words, content))
+        _add(entries, _with_content(_entry(words), raw, lines))
     return Tree(entries)
 
 
@@ -109,7 +111,15 @@ def _add(entries: dict[str, Entry], entry: Entry) -> None:
     entries[path] = entry
 
 
-def _entry(words: Sequence[str], content: Content | None) -> Entry:
+def _with_content(entry: Entry, raw: bytes | None, lines: Sequence[int]) -> Entry:
+    """The agent sends the content or its digest; who has the content has the digest as well."""
+    if raw is None:
+        return entry
+    digest = blake2b(raw, digest_size=_DIGEST_BYTES).hexdigest()
+    return replace(entry, content=encode(raw, lines), digest=digest)
+
+
+def _entry(words: Sequence[str]) -> Entry:
     try:
         kind = FileKind(words[2])
         mode = int(words[3], 8)
@@ -132,7 +142,6 @@ def _entry(words: Sequence[str], content: Content | None) -> Entry:
         xattrs=_xattrs(words[13]),
         link=None if words[14] == _NONE else decode_word(words[14].removeprefix("=")),
         digest=None if words[15] == _NONE else words[15],
-        content=content,
         error=None if words[17] == _NONE else decode_word(words[17]),
     )
 

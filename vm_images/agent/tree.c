@@ -215,9 +215,8 @@ static void add_link(const char *full, const struct stat *st, struct buf *line, 
 	buf_add_encoded(line, target);
 }
 
-/* Hash the file and, if @keep, append its bytes to @content. False if reading failed. */
-static bool read_file(const char *full, bool keep, struct blake2b *hash, struct buf *content,
-		      struct name *n)
+/* Append the file's bytes to @content, or hash them if there is none. False if reading failed. */
+static bool read_file(const char *full, struct blake2b *hash, struct buf *content, struct name *n)
 {
 	int fd = open_quietly(full, 0);
 	char *chunk = chunk_buffer();
@@ -226,9 +225,10 @@ static bool read_file(const char *full, bool keep, struct blake2b *hash, struct 
 
 	blake2b_init(hash, DIGEST_BYTES);
 	while (fd >= 0 && (got = read(fd, chunk, CHUNK_BYTES)) > 0) {
-		blake2b_update(hash, chunk, (size_t)got);
-		if (keep)
+		if (content)
 			buf_add(content, chunk, (size_t)got);
+		else
+			blake2b_update(hash, chunk, (size_t)got);
 		total += (uint64_t)got;
 		if (total > DIGEST_MAX) {
 			errno = EFBIG;
@@ -260,16 +260,18 @@ static void add_content(struct walk *w, const char *full, const struct stat *st,
 		n->call = "read";
 		n->error = EFBIG;
 	}
-	if (n->error || !read_file(full, keep, &hash, content, n)) {
+	if (n->error || !read_file(full, &hash, keep ? content : NULL, n)) {
 		buf_printf(line, "- -");
 		content->len = 0;
 		return;
 	}
-	blake2b_hex(&hash, line);
-	if (keep)
-		buf_printf(line, " %zu", content->len);
-	else
+	/* Whoever has the content can hash it, and a host does so faster than an emulated guest. */
+	if (keep) {
+		buf_printf(line, "- %zu", content->len);
+	} else {
+		blake2b_hex(&hash, line);
 		buf_printf(line, " -");
+	}
 	w->content_left -= content->len < w->content_left ? content->len : w->content_left;
 }
 
