@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from functools import cached_property, lru_cache
-from itertools import accumulate
+from itertools import accumulate, product
 from math import prod
 
 from ace_workloads.bounds import (
@@ -143,6 +143,15 @@ class Space:
             if after is not None:
                 yield from self._combine(skeleton, (*ops, op), after)
 
+    def walk(self) -> Iterator[tuple[int, Ops, Persists]]:
+        """Everything in the space, in address order."""
+        address = 0
+        for skeleton in self.skeletons:
+            for ops in self.combinations(skeleton):
+                for persists in product(*self.persist_choices(ops)):
+                    yield address, ops, persists
+                    address += 1
+
     def locate(self, address: int) -> tuple[Ops, Persists]:
         """What address ``address`` (from 0) stands for; IndexError outside the space."""
         if not 0 <= address < self.size():
@@ -176,9 +185,17 @@ class Space:
         allowed = self.persist_choices(ops)
         return all(persist in choices for persist, choices in zip(persists, allowed, strict=True))
 
+    def order(self, ops: Ops) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Sort key of op sequences that agrees with the order of their addresses."""
+        ranks = tuple(self._rank[op] for op in ops)
+        return tuple(self._kind_rank[op.kind] for op in ops), ranks
+
     @cached_property
-    def rank(self) -> dict[CoreOp, int]:
-        """Position of each op in the enumeration order of the whole op set."""
+    def _kind_rank(self) -> dict[OpKind, int]:
+        return {kind: number for number, kind in enumerate(self.parameters)}
+
+    @cached_property
+    def _rank(self) -> dict[CoreOp, int]:
         ordered = (op for choices in self.parameters.values() for op in choices)
         return {op: number for number, op in enumerate(ordered)}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From addresses to steps, sharing what workloads with a common beginning have in common."""
+"""From op sequences to steps, sharing what workloads with a common beginning have in common."""
 
 from __future__ import annotations
 
@@ -19,76 +19,85 @@ class Node:
     steps: tuple[Step, ...]
     text: str
 
-    def grown(self, model: Model) -> Node:
-        """The node after what ``model``, a fork of this node's, has emitted."""
+    def after_op(self, op: CoreOp, *, last: bool) -> Node:
+        """The node after a core op."""
+        model = self.model.fork()
+        model.apply(op, last=last)
+        return self._grown(model)
+
+    def after_persist(self, persist: Persist, *, last: bool) -> Node:
+        """The node after a persistence op."""
+        model = self.model.fork()
+        model.persist(persist, last=last)
+        return self._grown(model)
+
+    def finished(self) -> Node:
+        """The node after closing what is open."""
+        model = self.model.fork()
+        model.finish()
+        return self._grown(model)
+
+    def _grown(self, model: Model) -> Node:
         added = model.emitted
         text = self.text + "".join([format_step(step) + "\n" for step in added])
         return Node(model, (*self.steps, *added), text)
 
 
 class Walker:
-    """Carries out workloads of one length, keeping the nodes of the current op prefix.
+    """Carries out workloads, keeping the nodes of the current op prefix.
 
     Asked for workloads in address order it simulates every op and every persistence op once per
-    distinct beginning. Memory is bounded by the persistence combinations of one op sequence.
+    distinct beginning. Memory is bounded by the nodes of one op sequence but its last op.
     """
 
-    def __init__(self, start: Model, length: int) -> None:
-        self._last = length - 1
+    def __init__(self, start: Model) -> None:
         self._root = Node(start, (), "")
         self._ops: Ops = ()
-        self._done: list[dict[Persists, Node]] = [{} for _ in range(length)]
-        """Per position: nodes after its core op, by the persistence ops before it."""
-        self._persisted: list[dict[Persists, Node]] = [{} for _ in range(length)]
+        self._done: list[dict[tuple[CoreOp, Persists], Node]] = []
+        """Per position: nodes after a core op there, by it and the persistence ops before it."""
+        self._persisted: list[dict[Persists, Node]] = []
         """Per position: nodes after its persistence op, by the ones up to and including it."""
 
-    def whole(self, ops: Ops, persists: Persists) -> Node:
-        """The finished workload."""
-        self._enter(ops)
-        node = self._after_persist(self._last, persists)
-        model = node.model.fork()
-        model.finish()
-        return node.grown(model)
+    def finished(self, ops: Ops, persists: Persists) -> Node:
+        """The whole workload."""
+        self.enter(ops)
+        return self.after_persist(len(ops) - 1, persists).finished()
 
-    def _enter(self, ops: Ops) -> None:
-        if ops == self._ops:
-            return
+    def enter(self, ops: Ops) -> bool:
+        """Make ``ops`` the current sequence; tells whether it differs from the one before."""
+        if ops is self._ops:
+            return False
+        if len(ops) != len(self._ops):
+            self._done = [{} for _ in ops]
+            self._persisted = [{} for _ in ops]
         kept = 0
         for old, new in zip(self._ops, ops, strict=False):
-            if old is not new and old != new:
+            if old != new:
                 break
             kept += 1
         for position in range(kept, len(ops)):
-            self._done[position].clear()
             self._persisted[position].clear()
+            if position > kept:
+                self._done[position].clear()
         self._ops = ops
+        return True
 
-    def _after_op(self, position: int, before: Persists) -> Node:
-        node = self._done[position].get(before)
+    def after_op(self, position: int, op: CoreOp, before: Persists) -> Node:
+        """The node after ``op`` at ``position``, following the current ops and ``before``."""
+        node = self._done[position].get((op, before))
         if node is None:
-            start = self._after_persist(position - 1, before) if position else self._root
-            node = apply_op(start, self._ops[position], last=position == self._last)
-            self._done[position][before] = node
+            start = self.after_persist(position - 1, before)
+            node = start.after_op(op, last=position == len(self._ops) - 1)
+            self._done[position][op, before] = node
         return node
 
-    def _after_persist(self, position: int, persists: Persists) -> Node:
+    def after_persist(self, position: int, persists: Persists) -> Node:
+        """The node after the persistence op at ``position``; -1 is the empty workload."""
+        if position < 0:
+            return self._root
         node = self._persisted[position].get(persists)
         if node is None:
-            start = self._after_op(position, persists[:-1])
-            node = apply_persist(start, persists[-1], last=position == self._last)
+            start = self.after_op(position, self._ops[position], persists[:-1])
+            node = start.after_persist(persists[-1], last=position == len(self._ops) - 1)
             self._persisted[position][persists] = node
         return node
-
-
-def apply_op(node: Node, op: CoreOp, *, last: bool) -> Node:
-    """The node after a core op."""
-    model = node.model.fork()
-    model.apply(op, last=last)
-    return node.grown(model)
-
-
-def apply_persist(node: Node, persist: Persist, *, last: bool) -> Node:
-    """The node after a persistence op."""
-    model = node.model.fork()
-    model.persist(persist, last=last)
-    return node.grown(model)
