@@ -335,10 +335,13 @@ class Model:
     # --- data and attributes ------------------------------------------------------------------
 
     def _handle(self, path: str, *, regular: bool = False) -> Inode:
-        inode = self._handles.get(path)
-        if inode is None or (regular and self.inodes[inode].is_dir):
+        number = self._handles.get(path)
+        inode = None if number is None else self.inodes[number]
+        if inode is None or (regular and inode.is_dir):
             raise OpError("EBADF")
-        return self.inodes[inode]
+        if inode.kind is None and regular:
+            raise OpError("ENODEV")
+        return inode
 
     def _store(self, inode: Inode, step: Step, value: int, *, grow: bool) -> None:
         if step.offset < 0 or step.length <= 0:
@@ -408,7 +411,10 @@ class Model:
 
     def _fsync(self, step: Step) -> None:
         promise = Promise.INODE if step.verb is Verb.FSYNC else Promise.DATA
-        self.persisted.append(Persisted(self.line, promise, self._handle(step.path).id))
+        inode = self._handle(step.path)
+        if inode.kind is None:
+            raise OpError("EINVAL")  # a device's own fsync, of which /dev/null has none
+        self.persisted.append(Persisted(self.line, promise, inode.id))
 
     def _sync(self, step: Step) -> None:
         self.persisted.append(Persisted(self.line, Promise.EVERYTHING))
