@@ -124,10 +124,11 @@ def decode_word(word: str) -> str:
 
 
 def encode_script(lines: Iterable[Sequence[str]]) -> bytes:
-    """The payload of a request: one line per command."""
-    return b"".join(
-        " ".join(encode_word(word) for word in line).encode("ascii") + b"\n" for line in lines
-    )
+    """The payload of a request: one line per command; ``ValueError`` for a command of no words."""
+    encoded = [" ".join(encode_word(word) for word in line) for line in lines]
+    if not all(encoded):
+        raise ValueError("a script line needs at least the name of a command")
+    return "".join(f"{line}\n" for line in encoded).encode("ascii")
 
 
 class BlockState(StrEnum):

@@ -97,13 +97,18 @@ void script_run(struct conn *c, uint32_t id, const char *text, size_t len);
 /* Commands: 0, -errno, or (exec) a positive exit status; failure text goes to @out. */
 typedef int (*cmd_fn)(const struct cmd *cmd, struct buf *out);
 
-/* ops.c: the steps of a workload. */
+/* run.c: one run of a workload. */
 int cmd_begin(const struct cmd *cmd, struct buf *out);
 int cmd_end(const struct cmd *cmd, struct buf *out);
-int cmd_step(const struct cmd *cmd, struct buf *out);
 bool run_keeps_going(void);
 bool run_active(void);
 int run_close(struct buf *out);
+int handle_find(const char *name);
+int handle_close(const char *name);
+int handle_add(const char *name, int fd, struct buf *out);
+
+/* ops.c: the steps of a workload. */
+int cmd_step(const struct cmd *cmd, struct buf *out);
 
 /* content.c: the self-describing bytes of a write. */
 void pattern_fill(void *dst, unsigned int line, uint64_t offset, size_t len);
@@ -146,6 +151,7 @@ int cmd_exec(const struct cmd *cmd, struct buf *out);
 /* tools.c: modules, network, mounts, kernel odds and ends. */
 int module_load(const char *path, const char *params);
 int net_up(const char *name, const char *address, struct buf *out);
+int write_file(const char *path, const char *text, struct buf *out);
 void kernel_log_mark(void);
 void kernel_log_since_mark(struct buf *out);
 void after_response(void);

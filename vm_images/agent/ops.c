@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The steps of a workload, by system call. One handle per name; paths are relative to the mount
- * point, which is the working directory while a run is active. What a step writes is the record
- * stream of its line, so that recovered bytes tell which write they come from.
+ * The steps of a workload, by system call. Paths are relative to the mount point, which is the
+ * working directory while a run is active. What a step writes is the record stream of its line, so
+ * that recovered bytes tell which write they come from.
  */
 #define _GNU_SOURCE
 #include "agent.h"
@@ -21,21 +21,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define HANDLES_MAX 256
+/* The record stream counts bytes in twelve digits. */
+#define OFFSET_MAX 900000000000LL
+#define LENGTH_MAX (64LL << 20)
 #define XATTR_NAME "user.xattr1"
 #define XATTR_VALUE "val1"
-
-struct handle {
-	char *name; /* NULL: a handle whose name was opened again */
-	int fd;
-};
-
-static struct {
-	bool active;
-	bool keep_going;
-	struct handle handles[HANDLES_MAX];
-	int count;
-} run;
 
 struct step {
 	unsigned int line;
@@ -67,98 +57,12 @@ static const struct flag falloc_flags[] = {
 	{ "FALLOC_FL_UNSHARE_RANGE", FALLOC_FL_UNSHARE_RANGE },
 };
 
-bool run_active(void)
-{
-	return run.active;
-}
-
-bool run_keeps_going(void)
-{
-	return run.active && run.keep_going;
-}
-
-int cmd_begin(const struct cmd *cmd, struct buf *out)
-{
-	bool keep_going = cmd->argc == 3;
-
-	if (run.active)
-		return fail_with(EBUSY, out, "begin", "a run is active already");
-	if (keep_going && strcmp(cmd->argv[2], "keep-going"))
-		return fail_with(EINVAL, out, "begin", cmd->argv[2]);
-	if (chdir(cmd->argv[1]) < 0)
-		return fail(out, "chdir", "%s", cmd->argv[1]);
-	run.active = true;
-	run.keep_going = keep_going;
-	return 0;
-}
-
-/* Close every handle; with @out, the first close that fails is the result. */
-int run_close(struct buf *out)
-{
-	int ret = 0;
-
-	for (int i = 0; i < run.count; i++) {
-		struct handle *h = &run.handles[i];
-
-		if (close(h->fd) < 0 && out && !ret)
-			ret = fail(out, "close", "%s", h->name ? h->name : "(opened again)");
-		free(h->name);
-	}
-	run.count = 0;
-	if (run.active && chdir("/") < 0)
-		fatal("chdir /");
-	run.active = false;
-	return ret;
-}
-
-int cmd_end(const struct cmd *cmd, struct buf *out)
-{
-	(void)cmd;
-	if (!run.active)
-		return fail_with(EINVAL, out, "end", "no run is active");
-	return run_close(out);
-}
-
-static struct handle *find_handle(const char *name)
-{
-	for (int i = 0; i < run.count; i++)
-		if (run.handles[i].name && !strcmp(run.handles[i].name, name))
-			return &run.handles[i];
-	return NULL;
-}
-
-static void drop_handle(struct handle *h)
-{
-	free(h->name);
-	*h = run.handles[--run.count];
-}
-
-/* Name opened again: the old handle stays open until the end, as the generator means it. */
-static int add_handle(const struct step *s, const char *name, int fd)
-{
-	struct handle *old = find_handle(name);
-
-	if (run.count == HANDLES_MAX) {
-		close(fd);
-		return fail_with(EMFILE, s->out, "open", name);
-	}
-	if (old) {
-		free(old->name);
-		old->name = NULL;
-	}
-	run.handles[run.count].name = strdup(name);
-	run.handles[run.count].fd = fd;
-	if (!run.handles[run.count++].name)
-		fatal("out of memory");
-	return 0;
-}
-
 /* File descriptor of the step's first argument, or -errno with the failure reported. */
 static int handle_of(const struct step *s)
 {
-	const struct handle *h = find_handle(s->args[0]);
+	int fd = handle_find(s->args[0]);
 
-	return h ? h->fd : fail_with(EBADF, s->out, "handle", s->args[0]);
+	return fd < 0 ? fail_with(EBADF, s->out, "handle", s->args[0]) : fd;
 }
 
 static int parse_flags(const struct flag *known, size_t count, const char *text)
@@ -204,11 +108,23 @@ static bool parse_off(const char *text, off_t *value)
 
 static int parse_range(const struct step *s, int first, off_t *offset, off_t *len)
 {
-	if (!parse_off(s->args[first], offset))
+	if (!parse_off(s->args[first], offset) || *offset > OFFSET_MAX)
 		return bad_argument(s, s->args[first]);
-	if (!parse_off(s->args[first + 1], len) || *len > (off_t)FRAME_PAYLOAD_MAX)
+	if (!parse_off(s->args[first + 1], len) || *len < 0 || *len > LENGTH_MAX)
 		return bad_argument(s, s->args[first + 1]);
 	return 0;
+}
+
+/* What the step stores, page-aligned. A negative offset has no bytes: the write will be refused. */
+static void *step_data(const struct step *s, off_t offset, off_t len)
+{
+	void *data = aligned_alloc(BLOCK_BYTES, ((size_t)len / BLOCK_BYTES + 1) * BLOCK_BYTES);
+
+	if (!data)
+		fatal("out of memory");
+	if (offset >= 0)
+		pattern_fill(data, s->line, (uint64_t)offset, (size_t)len);
+	return data;
 }
 
 static int step_result(const struct step *s, int ret, const char *call)
@@ -227,26 +143,19 @@ static int step_open(const struct step *s)
 	if (!parse_mode(s->args[2], &mode))
 		return bad_argument(s, s->args[2]);
 	fd = open(s->args[0], flags | O_CLOEXEC, mode);
-	return fd < 0 ? step_result(s, fd, "open") : add_handle(s, s->args[0], fd);
+	return fd < 0 ? step_result(s, fd, "open") : handle_add(s->args[0], fd, s->out);
 }
 
 static int step_opendir(const struct step *s)
 {
 	int fd = open(s->args[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	return fd < 0 ? step_result(s, fd, "open") : add_handle(s, s->args[0], fd);
+	return fd < 0 ? step_result(s, fd, "open") : handle_add(s->args[0], fd, s->out);
 }
 
 static int step_close(const struct step *s)
 {
-	struct handle *h = find_handle(s->args[0]);
-	int ret;
-
-	if (!h)
-		return handle_of(s);
-	ret = step_result(s, close(h->fd), "close");
-	drop_handle(h);
-	return ret;
+	return step_result(s, handle_close(s->args[0]), "close");
 }
 
 static int step_mkdir(const struct step *s)
@@ -349,10 +258,7 @@ static int step_write(const struct step *s)
 		return fd;
 	if (parse_range(s, 1, &offset, &len))
 		return -EINVAL;
-	data = malloc((size_t)len + 1);
-	if (!data)
-		fatal("out of memory");
-	pattern_fill(data, s->line, (uint64_t)offset, (size_t)len);
+	data = step_data(s, offset, len);
 	ret = write_all(s, fd, data, offset, len);
 	free(data);
 	return ret;
@@ -361,26 +267,19 @@ static int step_write(const struct step *s)
 /* Close the handle, then one direct, synchronous write of the whole range through a new one. */
 static int step_dwrite(const struct step *s)
 {
-	struct handle *h = find_handle(s->args[0]);
 	off_t offset, len;
-	void *data = NULL;
+	void *data;
 	ssize_t done;
 	int fd, ret;
 
 	if (parse_range(s, 1, &offset, &len))
 		return -EINVAL;
-	if (h) {
-		ret = step_result(s, close(h->fd), "close");
-		drop_handle(h);
-		if (ret)
-			return ret;
-	}
+	if (handle_find(s->args[0]) >= 0 && handle_close(s->args[0]) < 0)
+		return step_result(s, -1, "close");
 	fd = open(s->args[0], O_RDWR | O_DIRECT | O_SYNC | O_CLOEXEC);
 	if (fd < 0)
 		return step_result(s, fd, "open");
-	if (posix_memalign(&data, BLOCK_BYTES, (size_t)len + 1))
-		fatal("out of memory");
-	pattern_fill(data, s->line, (uint64_t)offset, (size_t)len);
+	data = step_data(s, offset, len);
 	done = pwrite(fd, data, (size_t)len, offset);
 	if (done >= 0 && done < len) {
 		errno = EIO;
@@ -526,7 +425,7 @@ int cmd_step(const struct cmd *cmd, struct buf *out)
 	};
 	uint64_t line;
 
-	if (!run.active)
+	if (!run_active())
 		return fail_with(EINVAL, out, "step", "no run is active");
 	if (!parse_u64(cmd->argv[1], &line) || !line || line > 9999)
 		return fail_with(EINVAL, out, "step", cmd->argv[1]);

@@ -13,6 +13,7 @@
 
 #define WORDS_MAX 512
 #define AT_CHECKPOINT_MAX 16
+#define RESERVE_BYTES (1UL << 20) /* for the headers of all blocks that follow a long one */
 
 struct command {
 	const char *name;
@@ -53,6 +54,8 @@ static const struct command commands[] = {
 	{ "poweroff", 0, 0, cmd_poweroff, false },
 	{ "panic", 0, 0, cmd_panic, false },
 };
+
+static const struct buf nothing;
 
 struct script {
 	struct conn *conn;
@@ -154,7 +157,7 @@ static int run_into(struct buf *reply, int index, const struct cmd *cmd,
 	uint64_t start = now_us();
 	int ret = run(cmd, &out);
 
-	if (reply->len + out.len > FRAME_PAYLOAD_MAX - BLOCK_BYTES) {
+	if (reply->len + out.len > FRAME_PAYLOAD_MAX - RESERVE_BYTES) {
 		buf_free(&out);
 		ret = fail_with(EMSGSIZE, &out, cmd->argv[0], "response exceeds 64 MiB");
 	}
@@ -179,6 +182,21 @@ static bool wait_continue(struct script *s)
 	return false;
 }
 
+static int refuse_line(const struct cmd *cmd, struct buf *out)
+{
+	return fail_with(EINVAL, out, "script", cmd->argv[0]);
+}
+
+static int refuse_checkpoint(const struct cmd *cmd, struct buf *out)
+{
+	return fail_with(EINVAL, out, cmd->argv[0], "checkpoint needs `begin` before it and a number");
+}
+
+static int refuse_registration(const struct cmd *cmd, struct buf *out)
+{
+	return fail_with(E2BIG, out, "at-checkpoint", cmd->argv[0]);
+}
+
 /* `step LINE checkpoint K`: gather what was asked for, tell the host, and wait for its word. */
 static void run_checkpoint(struct script *s, int index, const char *line, const char *number)
 {
@@ -187,8 +205,8 @@ static void run_checkpoint(struct script *s, int index, const char *line, const 
 
 	buf_printf(&event, "checkpoint %s %s\n", number, line);
 	for (int i = 0; i < s->at_checkpoint_count; i++) {
-		char *text = strdup(s->at_checkpoint[i]);
 		char *words[WORDS_MAX + 1];
+		char *text = strdup(s->at_checkpoint[i]);
 		struct cmd cmd = { .argv = words };
 
 		if (!text)
@@ -205,38 +223,52 @@ static void run_checkpoint(struct script *s, int index, const char *line, const 
 	buf_free(&word);
 }
 
-static int refuse_line(const struct cmd *cmd, struct buf *out)
+/* Keep the command for the checkpoints to come; it has to be well-formed now. */
+static int register_at_checkpoint(struct script *s, int index, const char *line)
 {
-	(void)cmd;
-	return fail_with(EINVAL, out, "script", "malformed line");
-}
+	char *words[WORDS_MAX + 1] = { "" };
+	struct cmd cmd = { .argv = words };
+	char *copy = strdup(line), *kept = strdup(line);
+	int ret = 0;
 
-static int refuse_checkpoint(const struct cmd *cmd, struct buf *out)
-{
-	return fail_with(EINVAL, out, cmd->argv[0], "needs `begin` before it, and one number");
-}
-
-static int refuse_registration(const struct cmd *cmd, struct buf *out)
-{
-	return fail_with(E2BIG, out, cmd->argv[0], "too many commands, or none");
-}
-
-static int accept_registration(const struct cmd *cmd, struct buf *out)
-{
-	(void)cmd;
-	(void)out;
-	return 0;
-}
-
-static int register_at_checkpoint(struct script *s, int index, const struct cmd *cmd,
-				  const char *text)
-{
-	if (s->at_checkpoint_count == AT_CHECKPOINT_MAX || cmd->argc < 2)
-		return run_into(&s->reply, index, cmd, refuse_registration);
-	s->at_checkpoint[s->at_checkpoint_count] = strdup(strchr(text, ' ') + 1);
-	if (!s->at_checkpoint[s->at_checkpoint_count++])
+	if (!copy || !kept)
 		fatal("out of memory");
-	return run_into(&s->reply, index, cmd, accept_registration);
+	if (split_line(copy, words) < 0)
+		ret = run_into(&s->reply, index, &cmd, refuse_line);
+	else if (s->at_checkpoint_count == AT_CHECKPOINT_MAX)
+		ret = run_into(&s->reply, index, &cmd, refuse_registration);
+	else
+		add_block(&s->reply, index, "ok", 0, 0, &nothing);
+	free(copy);
+	if (ret)
+		free(kept);
+	else
+		s->at_checkpoint[s->at_checkpoint_count++] = kept;
+	return ret;
+}
+
+/* Run a line that is a command or a checkpoint. */
+static int run_plain(struct script *s, int index, char *line, bool *may_fail)
+{
+	char *words[WORDS_MAX + 1] = { "" };
+	struct cmd cmd = { .argv = words };
+	bool step;
+	int ret;
+
+	cmd.argc = split_line(line, words);
+	if (cmd.argc < 0)
+		return run_into(&s->reply, index, &cmd, refuse_line);
+	step = !strcmp(words[0], "step");
+	if (!step || cmd.argc < 3 || strcmp(words[2], "checkpoint")) {
+		*may_fail |= step && run_keeps_going();
+		ret = run_into(&s->reply, index, &cmd, run_command);
+	} else if (run_active() && cmd.argc == 4) {
+		run_checkpoint(s, index, words[1], words[3]);
+		ret = 0;
+	} else {
+		ret = run_into(&s->reply, index, &cmd, refuse_checkpoint);
+	}
+	return ret;
 }
 
 static bool take_prefix(char **line, const char *prefix)
@@ -251,38 +283,18 @@ static bool take_prefix(char **line, const char *prefix)
 
 static void run_line(struct script *s, int index, char *line)
 {
-	static const struct buf nothing;
 	bool always = take_prefix(&line, "always ");
 	bool may_fail = take_prefix(&line, "try ");
-	char *words[WORDS_MAX + 1] = { "" };
-	struct cmd cmd = { .argv = words };
-	char *text;
 	int ret;
 
 	if (s->over && !always) {
 		add_block(&s->reply, index, "skipped", 0, 0, &nothing);
 		return;
 	}
-	text = strdup(line);
-	if (!text)
-		fatal("out of memory");
-	cmd.argc = split_line(line, words);
-	if (cmd.argc < 0) {
-		words[0] = "";
-		ret = run_into(&s->reply, index, &cmd, refuse_line);
-	} else if (!strcmp(words[0], "at-checkpoint")) {
-		ret = register_at_checkpoint(s, index, &cmd, text);
-	} else if (cmd.argc >= 3 && !strcmp(words[0], "step") && !strcmp(words[2], "checkpoint")) {
-		ret = 0;
-		if (run_active() && cmd.argc == 4)
-			run_checkpoint(s, index, words[1], words[3]);
-		else
-			ret = run_into(&s->reply, index, &cmd, refuse_checkpoint);
-	} else {
-		ret = run_into(&s->reply, index, &cmd, run_command);
-		may_fail |= run_keeps_going() && !strcmp(words[0], "step");
-	}
-	free(text);
+	if (take_prefix(&line, "at-checkpoint "))
+		ret = register_at_checkpoint(s, index, line);
+	else
+		ret = run_plain(s, index, line, &may_fail);
 	if (ret && !may_fail)
 		s->over = true;
 	/* No handle may outlive the run: clean-up lines have to be able to unmount. */

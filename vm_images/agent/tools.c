@@ -228,7 +228,7 @@ int cmd_umount(const struct cmd *cmd, struct buf *out)
 	return umount2(cmd->argv[1], 0) < 0 ? fail(out, "umount", "%s", cmd->argv[1]) : 0;
 }
 
-static int write_file(const char *path, const char *text, struct buf *out)
+int write_file(const char *path, const char *text, struct buf *out)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	int ret = 0;
