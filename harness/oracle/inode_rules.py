@@ -161,31 +161,47 @@ def _wholly_persisted(subject: Subject) -> bool:
 
 def _size(subject: Subject) -> Iterator[Check]:
     entry, inode = subject.entry, subject.inode
-    least, sizes = legal_sizes(inode, subject.expectation.floors.spans(inode.id))
-    expected = " or ".join(str(size) for size in dict.fromkeys([least, *sizes]))
-    growing = entry.size % WRITEBACK_BYTES == 0 and least <= entry.size <= max(sizes)
-    settled = {least} == set(sizes) and bool(subject.expectation.floors.spans(inode.id))
-    rule = Rule.SIZE_PERSISTED if settled or entry.size < least else Rule.SIZE_LEGAL
-    if growing or entry.size == least or (entry.size in sizes and entry.size > least):
+    spans = subject.expectation.floors.spans(inode.id)
+    legal = legal_sizes(inode, spans)
+    expected = " or ".join(str(size) for size in legal.steps)
+    settled = len(legal.steps) == 1 and bool(spans)
+    rule = Rule.SIZE_PERSISTED if settled or entry.size < legal.steps[0] else Rule.SIZE_LEGAL
+    if legal.allow(entry.size):
         yield passed(rule, entry.path, expected)
     else:
         message = "a size the file did not have, then or later"
         yield failed(rule, entry.path, expected, entry.size, message)
 
 
-def legal_sizes(inode: Inode, spans: Sequence[Span]) -> tuple[int, tuple[int, ...]]:
-    """The smallest legal size, and every size the file had at its last full floor and later.
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Legal sizes of a file: ``steps``, ascending, and what write-back may leave in between."""
 
-    A floor on a range promises no exact size, only what is needed to reach the range's end.
+    steps: tuple[int, ...]
+
+    def allow(self, size: int) -> bool:
+        """Whether the file may have ``size`` bytes after the crash."""
+        between = self.steps[0] <= size <= self.steps[-1]
+        return size in self.steps or (between and size % WRITEBACK_BYTES == 0)
+
+
+def legal_sizes(inode: Inode, spans: Sequence[Span]) -> Sizes:
+    """Sizes the file had at its last full floor and later, or was on the way to.
+
+    A floor on a range promises no exact size, only what is needed to reach the range's end. The
+    end of a range that was allocated or zeroed inside a file not yet written back can become its
+    size on disk (ext4), ahead of the bytes behind it.
     """
     floor = max((span.line for span in spans if span.end == END), default=0)
-    sizes = tuple(size for _, size in inode.size.since(floor))
+    sizes = {size for _, size in inode.size.since(floor)}
     least = min(sizes)
     for span in spans:
         if span.end != END and span.line >= floor:
             later = [size for line, size in inode.size.since(span.line) if line > span.line]
             least = max(least, min([span.end, *later]))
-    return least, sizes
+    passing = {end for line, end in inode.ends if line > floor}
+    steps = {size for size in sizes | passing | {least} if least <= size <= max(sizes)}
+    return Sizes(tuple(sorted(steps)))
 
 
 def _content(subject: Subject) -> Iterator[Check]:

@@ -73,6 +73,8 @@ class Inode:
     size: History[int] = field(default_factory=lambda: History(0, 0))
     xattrs: History[Xattrs] = field(default_factory=lambda: History[Xattrs](0, ()))
     changes: list[Change] = field(default_factory=list)
+    ends: list[tuple[int, int]] = field(default_factory=list)
+    """(line, end) of every range that was written, allocated or zeroed."""
     touched: list[int] = field(default_factory=list)
     """Lines that may have changed any attribute, times included."""
     logged: list[int] = field(default_factory=list)
@@ -349,6 +351,7 @@ class Model:
         self._touch(inode)
         end = step.offset + step.length
         inode.changes.append(Change(self.line, step.offset, end, value))
+        inode.ends.append((self.line, end))
         if grow and end > inode.size.now():
             inode.size.set(self.line, end)
 
@@ -382,8 +385,10 @@ class Model:
             self._store(inode, step, ZERO, grow=grow)
             return
         self._touch(inode)
+        end = step.offset + step.length
+        inode.ends.append((self.line, end))
         if grow:
-            inode.size.set(self.line, max(inode.size.now(), step.offset + step.length))
+            inode.size.set(self.line, max(inode.size.now(), end))
 
     def _truncate(self, step: Step) -> None:
         inode = self._inode_at(step.path)
