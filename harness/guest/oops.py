@@ -26,8 +26,10 @@ _VARIABLE = (
     (re.compile(r"CPU: \d+ PID: \d+ at "), ""),
     (re.compile(r"CPU#\d+"), "CPU#N"),
     (re.compile(r":\d+(?=\]| blocked )"), ""),
+    (re.compile(r"/\d+(?=/0x)"), "/N"),
+    (re.compile(r"table: \d+:\d+"), "table: N:N"),
     (re.compile(r"\b0x[0-9a-f]+\b|\b[0-9a-f]{16}\b"), "HEX"),
-    (re.compile(r"(?<![\w./:#%-])\d+(?=s?\b)(?!\.\w)"), "N"),
+    (re.compile(r"(?<![\w./:%-])\d+(?=s?\b)(?!\.\w)"), "N"),
 )
 
 

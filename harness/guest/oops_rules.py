@@ -173,8 +173,8 @@ _FILE_SYSTEMS = (
     ),
     _rule(
         ReportKind.FILE_SYSTEM,
-        r"XFS \(\S+\): (.*\b([Cc]orrupt\w*|[Ii]nternal error|I/O error|failed|[Ss]hut(ting)? ?down"
-        r"|[Ii]nvalid superblock|log mount|Assertion failed|error -?\d+)\b)",
+        r"XFS \(\S+\): .*\b([Cc]orrupt\w*|[Ii]nternal error|(I/O|CRC) error|error -?\d+|failed"
+        r"|[Ss]hut(ting)? ?down|[Ii]nvalid superblock)\b",
     ),
     _rule(ReportKind.FILE_SYSTEM, r"XFS: (Assertion failed|Internal error)"),
     _rule(ReportKind.FILE_SYSTEM, r"BTRFS:? (error|critical|alert|emergency)\b"),
@@ -192,7 +192,7 @@ _DEVICE_MAPPER = (
     _rule(
         ReportKind.DEVICE_MAPPER,
         r"(?i:device-mapper: (?!ioctl: [\d.]+-ioctl)[^:]+: .*"
-        r"\b(errors?|fail(ed|ure|s|ing)?|invalid|invalidating|corrupt(ed|ion)?|unable|cannot"
+        r"(?<!\()\b(errors?|fail(ed|ure|s|ing)?|invalid|invalidating|corrupt(ed|ion)?|unable|cannot"
         r"|couldn't|can't|mismatch|timed out|unexpected|broken)\b)",
     ),
 )
