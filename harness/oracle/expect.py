@@ -42,7 +42,10 @@ class Floors:
     exists: dict[int, int] = field(default_factory=dict)
     """Inode -> line: reachable under one of the names it had then or got later."""
     attrs: dict[int, int] = field(default_factory=dict)
-    """Inode -> line: every attribute, times included."""
+    """Inode -> line: every attribute but the times."""
+    times: dict[int, int] = field(default_factory=dict)
+    """Inode -> line: the times too. An O_SYNC write that extends a file leaves it on ext4's orphan
+    list for a moment, and recovery then truncates it to its own size, which sets the times."""
     data: dict[int, list[Span]] = field(default_factory=lambda: defaultdict(list))
     """Inode -> file ranges, each with its own line."""
 
@@ -98,6 +101,10 @@ class Expectation:
                 given_up = True
             elif inode not in values:
                 values.append(inode)
+        if self.fs is Fs.BTRFS and len(values) > 1 and None not in values:
+            # Replacing a name takes it out of the log at once; the new object enters the log only
+            # if it was there before. The next fsync of anything writes the log as it then is.
+            values.insert(0, None)
         return Binding(tuple(values), len(values) == 1 and (floor > 0 or given_up))
 
     def _floor_by_inode(self, slot: Slot, inode: int) -> int:
@@ -129,21 +136,32 @@ class Expectation:
         for line in {max(line, floor) for line in lines}:
             if not self.model.names_of(inode, line):
                 return set()
+        if self.fs is Fs.BTRFS and any(self._taken_over(slot, inode, floor) for slot in slots):
+            return set()
         return slots
 
-    def attrs_floor(self, inode: Inode) -> int:
-        """Line whose every attribute of the inode is on disk; 0 for none.
+    def _taken_over(self, slot: Slot, inode: int, floor: int) -> bool:
+        """Whether another object got the name after ``inode`` had it.
+
+        Logging that object deletes the name's old owner from where it was; a new name in a
+        directory that the log does not know is then not replayed.
+        """
+        values = [value for _, value in self.model.slots[slot].since(floor)]
+        return any(value not in (None, inode) for value in values[values.index(inode) :])
+
+    def times_floor(self, inode: Inode) -> int:
+        """Line whose every attribute of the inode, times included, is on disk; 0 for none.
 
         With ordered metadata an inode that never had data written needs no fsync of its own.
         """
-        floor = self.floors.attrs.get(inode.id, 0)
+        floor = self.floors.times.get(inode.id, 0)
         if self.fs.ordered_metadata and set(inode.touched) <= set(inode.logged):
             floor = max(floor, self.floors.order if inode.born <= self.floors.order else 0)
         return floor
 
     def attrs_settled(self, inode: Inode) -> bool:
         """Whether every attribute was persisted and none can have changed since."""
-        floor = self.attrs_floor(inode)
+        floor = self.times_floor(inode)
         return floor > 0 and max(inode.touched, default=0) <= floor
 
     def xattrs_floor(self, inode: Inode) -> int:
@@ -167,7 +185,7 @@ def _everything(result: Floors, model: Model, line: int) -> None:
     result.order = line
     for inode in model.inodes.values():
         if inode.born <= line:
-            result.attrs[inode.id] = line
+            result.attrs[inode.id] = result.times[inode.id] = line
             result.data[inode.id].append(Span(line))
     _exist(result, line, (inode for inode in model.paths(line).values() if inode != ROOT))
 
@@ -185,6 +203,8 @@ def _one_inode(result: Floors, model: Model, fs: Fs, persisted: Persisted) -> No
     if not whole_inode:
         return
     result.attrs[inode.id] = line
+    if persisted.promise is Promise.INODE:
+        result.times[inode.id] = line
     if linked:
         result.names[inode.id] = line
     if inode.is_dir:
