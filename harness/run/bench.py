@@ -125,7 +125,8 @@ class Bench:
                 scripts.blockmap_script(self.target.inspect_device, self.fs),
                 deadline,
             )
-            differing = observe.differing_blocks(*maps)[:_MOST_BLOCKS]
+            found = observe.blocks_that_differ(*maps)
+            differing = found if found is None else found[:_MOST_BLOCKS]
         self._phases["compare"] += time.perf_counter() - started
         return mine, theirs, differing
 

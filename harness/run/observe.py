@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replies of the guests' agents turned into evidence and phase times: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping, Sequence
+
+from ace_workloads.ops import Step
+from harness.guest.agent import CheckpointEvent, CommandResult, ScriptResult
+from harness.guest.oops import KernelReport
+from harness.guest.protocol import ProtocolError
+from harness.guest.replies import (
+    differing_blocks,
+    parse_blockmap,
+    parse_digest,
+    parse_failure,
+    parse_status,
+    parse_tree,
+    tool_result,
+)
+from harness.guest.workload import writing_lines
+from harness.model.evidence import CrashEvidence, DeviceDigest, Drain, ToolResult
+from harness.model.tree import Tree
+from harness.run.filesystems import FileSystem
+from harness.target.base import Target
+
+_PRIMARY_PHASES = {
+    "image-restore": "restore",
+    "mount": "mount",
+    "step": "ops",
+    "begin": "ops",
+    "end": "ops",
+    "umount": "umount",
+}
+_INSPECT_PHASES = {
+    "dm-wait": "drain",
+    "dm-create": "snapshot",
+    "dm-remove": "snapshot",
+    "mount": "recover",
+    "tree": "read",
+    "probe": "probe",
+    "umount": "umount",
+    "exec": "fsck",
+}
+_MICRO = 1e-6
+
+
+def add_primary_phases(phases: MutableMapping[str, float], result: ScriptResult) -> None:
+    """Add the times of a workload script, by phase."""
+    _add(phases, result.results, _PRIMARY_PHASES)
+
+
+def add_inspect_phases(phases: MutableMapping[str, float], result: ScriptResult) -> None:
+    """Add the times of an inspection script, by phase."""
+    _add(phases, result.results, _INSPECT_PHASES)
+
+
+def _add(
+    phases: MutableMapping[str, float], results: Iterable[CommandResult], names: dict[str, str]
+) -> None:
+    for result in results:
+        words = result.words[1:] if result.words[0] == "always" else result.words
+        if (phase := names.get(words[0])) is not None and not result.skipped:
+            phases[phase] = phases.get(phase, 0.0) + result.elapsed_us * _MICRO
+
+
+def step_errors(result: ScriptResult) -> tuple[tuple[int, str], ...]:
+    """(line, "call: ERRNO") of every workload step that failed."""
+    errors = []
+    for failed in result.failures:
+        if failed.words[0] == "step":
+            failure = parse_failure(failed.payload)
+            errors.append((int(failed.words[1]), f"{failure.call}: {failure.errno}"))
+    return tuple(errors)
+
+
+def crash_evidence(
+    event: CheckpointEvent,
+    result: ScriptResult,
+    target: Target,
+    fs: FileSystem,
+    steps: Sequence[Step],
+) -> CrashEvidence:
+    """What one crash point showed; parts that could not be had are None."""
+    lines = writing_lines(steps)
+    return CrashEvidence(
+        checkpoint=event.checkpoint,
+        line=event.line,
+        live=_tree(_find(event.results, "tree"), lines),
+        drain=_drain(event, result) if target.replicated else None,
+        mount=_tool(_find(result.results, "mount")),
+        recovered=_tree(_find(result.results, "tree"), lines),
+        fsck=_fsck(_find(result.results, "exec"), fs),
+        probe=_tool(_find(result.results, "probe")),
+    )
+
+
+def _find(results: Sequence[CommandResult], command: str) -> CommandResult | None:
+    """The first result of ``command`` that was really tried."""
+    for result in results:
+        words = result.words[1:] if result.words[0] == "always" else result.words
+        if words[0] == command and not result.skipped:
+            return result
+    return None
+
+
+def _tree(result: CommandResult | None, lines: Sequence[int]) -> Tree | None:
+    if result is None or not result.ok:
+        return None
+    return parse_tree(result.payload, lines)
+
+
+def _tool(result: CommandResult | None) -> ToolResult | None:
+    if result is None:
+        return None
+    return tool_result(result.ok, result.status, result.payload)
+
+
+def _fsck(result: CommandResult | None, fs: FileSystem) -> ToolResult | None:
+    if result is None:
+        return None
+    clean = fs.fsck_clean(result.status, result.text)
+    return tool_result(clean, result.status, result.payload)
+
+
+def _drain(event: CheckpointEvent, result: ScriptResult) -> Drain:
+    """The drain held when nothing more arrived between the wait and the end of the inspection.
+
+    What the backup applies while its device is being read would be a race of our own making.
+    """
+    promised = _status(_find(event.results, "dm-status"))
+    waited = _find(result.results, "dm-wait")
+    before = _status(waited)
+    after = _status(_find(result.results, "dm-status"))
+    steady = before.get("received") == after.get("received") == after.get("applied")
+    return Drain(
+        quiesced=waited is not None and waited.ok and bool(after) and steady,
+        promised=_index(promised, "acked"),
+        applied=_index(before, "applied"),
+        status=" | ".join(
+            f"{name}: {text}" for name, text in (
+                ("primary", _text(_find(event.results, "dm-status"))),
+                ("backup before", _text(waited)),
+                ("backup after", _text(_find(result.results, "dm-status"))),
+            )
+        ),
+    )  # fmt: skip
+
+
+def _status(result: CommandResult | None) -> dict[str, str]:
+    if result is None:
+        return {}
+    try:
+        return parse_status(result.text.splitlines()[-1]) if result.text.strip() else {}
+    except ProtocolError:
+        return {}
+
+
+def _index(status: dict[str, str], key: str) -> int | None:
+    value = status.get(key, "")
+    return int(value) if value.isdigit() else None
+
+
+def _text(result: CommandResult | None) -> str:
+    return result.text.strip() if result is not None else "(none)"
+
+
+def device_digest(result: ScriptResult) -> DeviceDigest | None:
+    """The digest in ``result``, or None when the device could not be read (or drained)."""
+    found = _find(result.results, "digest")
+    return parse_digest(found.payload) if found is not None and found.ok else None
+
+
+def blocks_that_differ(one: ScriptResult, other: ScriptResult) -> tuple[int, ...] | None:
+    """Numbers of the 4 KiB blocks in which the devices of two block maps differ."""
+    mine, theirs = one.results[0], other.results[0]
+    if not (mine.ok and theirs.ok):
+        return None
+    return differing_blocks(parse_blockmap(mine.payload), parse_blockmap(theirs.payload))
+
+
+def report_texts(reports: Iterable[KernelReport]) -> tuple[str, ...]:
+    """Kernel reports as text, one each."""
+    return tuple(f"{report.kind}: {report.title}" for report in reports)
