@@ -26,7 +26,15 @@ _PAGE = 4096
 class CleanModel:
     """The tree, file sizes and symlinks as they are, and the handles that are open."""
 
-    __slots__ = ("_append_bytes", "_handles", "_inodes", "_sizes", "_targets", "emitted")
+    __slots__ = (
+        "_append_bytes",
+        "_devices",
+        "_handles",
+        "_inodes",
+        "_sizes",
+        "_targets",
+        "emitted",
+    )
 
     def __init__(self, bounds: Bounds) -> None:
         self._append_bytes = bounds.append_bytes
@@ -35,7 +43,9 @@ class CleanModel:
         self._sizes: dict[int, int] = {}
         """Inode number -> file size in bytes; inodes are numbered as they are made."""
         self._targets: dict[str, str] = {}
-        """Path of a symlink -> its content, relative to the directory it was made in."""
+        """Path of a symlink -> its content, which counts from the directory the link is in."""
+        self._devices: set[int] = set()
+        """Inode numbers that mknod made."""
         self._handles: dict[str, int] = {}
         """Path an open handle was opened by -> inode it denotes, in the order of opening."""
         self.emitted: list[Step] = []
@@ -46,6 +56,7 @@ class CleanModel:
         twin._inodes = self._inodes.copy()
         twin._sizes = self._sizes.copy()
         twin._targets = self._targets.copy()
+        twin._devices = self._devices.copy()
         twin._handles = self._handles.copy()
         twin.emitted = []
         return twin
@@ -122,17 +133,21 @@ class CleanModel:
         self._forget(path)
 
     def _resolved(self, path: str) -> int | None:
-        """Inode that opening ``path`` gives, or None if nothing is there."""
+        """Inode that opening ``path`` gives, or None if nothing is there to be opened."""
         for _ in range(len(self._targets)):
             if path not in self._targets:
                 break
             path = posixpath.normpath(posixpath.join(parent(path), self._targets[path]))
-        return None if path in self._targets else self._inodes.get(path)
+        number = None if path in self._targets else self._inodes.get(path)
+        return None if number in self._devices else number
 
     # -- handles -------------------------------------------------------------------------------
 
     def _open(self, path: str) -> None:
-        """Have a handle on ``path``, making what is not there; a dead symlink becomes a file."""
+        """Have a handle on ``path``, making what is not there.
+
+        A device or a symlink that leads nowhere gives way to a file: neither can be fsynced.
+        """
         self._ensure_parent(path)
         number = self._resolved(path)
         if path in self._handles:
@@ -208,7 +223,7 @@ class CleanModel:
         if op.path in self._inodes:
             self._unlink(op.path)
         self.emitted.append(steps.created(Verb.MKNOD, op.path))
-        self._new_file(op.path)
+        self._devices.add(self._new_file(op.path))
 
     def _core_mkdir(self, op: CoreOp) -> None:
         self._ensure_parent(op.path)
@@ -252,7 +267,7 @@ class CleanModel:
             self._inodes[op.path2] = self._inodes[op.path]
         else:
             self._new_file(op.path2)
-            self._targets[op.path2] = posixpath.relpath(op.path, parent(op.path2) or ".")
+            self._targets[op.path2] = op.path
 
     def _core_unlink(self, op: CoreOp) -> None:
         self._have_closed(op.path)
