@@ -34,10 +34,11 @@ def check(context: click.Context, run: Path) -> None:
     status, by the new verdicts: 0 all pass, 1 findings, 2 some unknown (planned cases without a
     result are), 3 infrastructure errors.
     """
+    stored = load_run(run)
+
     from harness.oracle import judge_case
     from harness.target.linear import LinearTarget
 
-    stored = load_run(run)
     summary = Summary(planned=stored.info.planned)
     changed = 0
     for old in stored.results():

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts, exit codes, findings, and the bus that carries events to the reports."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+
+import pytest
+from report_cases import result
+
+from harness.events import Event, EventBus, Warned
+from harness.model.case import CaseResult, Outcome
+from harness.model.verdict import Check, Verdict
+from harness.report.summary import EXIT_MEANING, Summary, headline
+
+P, F, U, S = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN, Verdict.SKIPPED
+
+
+def summed(*results: CaseResult, planned: int | None = None) -> Summary:
+    summary = Summary(planned=len(results) if planned is None else planned)
+    for each in results:
+        summary.add(each)
+    return summary
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        ([P], 0),
+        ([P, S], 0),
+        ([P, U], 2),
+        ([P, None], 3),
+        ([P, F], 1),
+        # Findings, then infrastructure, then unknown.
+        ([F, None, U, S, P], 1),
+        ([None, U, P], 3),
+        # Nothing judged is nothing passed.
+        ([], 2),
+        ([S], 2),
+    ],
+)
+def test_exit_code(verdicts: list[Verdict | None], code: int) -> None:
+    for order in itertools.permutations(verdicts):
+        summary = summed(*(result(number, each) for number, each in enumerate(order)))
+        assert summary.exit_code() == code
+    assert code in EXIT_MEANING
+
+
+def test_a_case_without_result_is_no_pass() -> None:
+    summary = summed(result(1), planned=2)
+    assert summary.missing == 1
+    assert summary.exit_code() == 2
+
+
+def test_a_failure_of_the_control_arm_is_a_finding_of_its_own() -> None:
+    summary = summed(result(1, F, control=F), result(2, F, control=P), result(3, F))
+    assert summary.counts[Outcome.CONTROL_FAIL] == 1
+    assert summary.counts[Outcome.FAIL] == 2
+    assert summed(result(1, F, control=F)).exit_code() == 1
+
+
+def test_a_case_that_passes_is_not_touched_by_the_control_arm() -> None:
+    assert result(1, P, control=F).outcome is Outcome.PASS
+
+
+def test_findings_are_grouped_by_rule_and_skeleton() -> None:
+    other = (Check("name/persisted", F),)
+    summary = summed(
+        result(1, F),
+        result(2, F),
+        result(3, F, skeleton="link"),
+        result(4, F, checks=other),
+        result(5, U),
+        result(6),
+        result(7, S),
+    )
+    ranked = [
+        (
+            key.outcome.value,
+            key.rule,
+            key.skeleton,
+            finding.cases,
+            str(finding.example.case_id)[9:15],
+        )
+        for key, finding in summary.ranked_findings()
+    ]
+    assert ranked == [
+        ("fail", "size/persisted", "creat", 2, "000001"),
+        ("fail", "name/persisted", "creat", 1, "000004"),
+        ("fail", "size/persisted", "link", 1, "000003"),
+        ("unknown", "size/persisted", "creat", 1, "000005"),
+    ]
+
+
+def test_time_is_added_up_by_phase() -> None:
+    summary = summed(result(1), result(2, phases_s={"fsck": 0.4}))
+    phases = [(name, p.total_s, p.cases, p.mean_ms) for name, p in summary.ranked_phases()]
+    assert phases == [
+        ("fsck", pytest.approx(0.6), 2, pytest.approx(300)),
+        ("ops", pytest.approx(0.05), 1, pytest.approx(50)),
+    ]
+
+
+def test_the_headline_names_the_worst_check() -> None:
+    checks = (
+        Check("a", P, message="fine"),
+        Check("b", U, message="not read"),
+        Check("c", F, "A/foo", "4096", "0"),
+        Check("d", F, message="gone"),
+    )
+    assert headline(result(1, F, checks=checks)) == "c: A/foo: expected 4096, found 0 (and 1 more)"
+
+
+@pytest.mark.parametrize(
+    "each",
+    [
+        result(1, F, checks=()),
+        result(1, U, checks=(Check("a", U, message="\n"),)),
+        result(1, None, infra_error=" \n"),
+    ],
+)
+def test_what_did_not_pass_has_a_headline(each: CaseResult) -> None:
+    text = headline(each)
+    assert text.strip()
+    assert "\n" not in text
+
+
+def test_counts_text_leaves_out_what_is_rare() -> None:
+    assert summed(result(1)).counts_text() == "1 pass, 0 fail, 0 unknown, 0 infra"
+    summary = summed(result(1, attempts=("lost",)), result(2, S), result(3, F, control=F))
+    assert summary.counts_text() == (
+        "1 pass, 0 fail, 0 unknown, 0 infra, 1 control-fail, 1 skipped, 1 of the passes retried"
+    )
+
+
+def test_a_subscriber_that_raises_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Event] = []
+
+    def broken(event: Event) -> None:
+        raise RuntimeError("no terminal")
+
+    bus = EventBus()
+    for subscriber in (seen.append, broken, seen.append):
+        bus.subscribe(subscriber)
+    event = Warned("disk nearly full")
+    with caplog.at_level(logging.WARNING):
+        bus.publish(event)
+    assert seen == [event, event]
+    assert "failed on Warned" in caplog.text
+
+
+def test_a_subscriber_may_publish() -> None:
+    bus = EventBus()
+    seen: list[str] = []
+
+    def echo(event: Event) -> None:
+        assert isinstance(event, Warned)
+        seen.append(event.text)
+        if len(seen) < 3:
+            bus.publish(Warned(event.text + "!"))
+
+    bus.subscribe(echo)
+    bus.publish(Warned("a"))
+    assert seen == ["a", "a!", "a!!"]
