@@ -25,19 +25,21 @@ BLOCK = 4096
 def agent_program() -> Path:
     """The agent, built with the host's compiler as the Makefile says."""
     build = Path(tempfile.mkdtemp(prefix="harness-agent-"))
+    build.chmod(0o755)
     program = build / "harness-agent"
-    # What is tested is the code, warnings being errors; -O1 halves the time to compile.
-    command = ["make", "-s", "-C", str(SOURCE), f"OUT={program}", "CFLAGS=-O1 -g"]
+    # -O1 halves the time to compile; a frame that stops half-way is given up after 1 s, not 5.
+    command = ["make", "-s", "-C", str(SOURCE), f"OUT={program}", "CFLAGS=-O1 -g -DSTALL_MS=1000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"the agent does not build:\n{done.stderr}"
     return program
 
 
 @contextmanager
-def raw_agent() -> Iterator[socket.socket]:
-    """An agent serving a connected socket."""
+def raw_agent(user: int | None = None) -> Iterator[socket.socket]:
+    """An agent serving a connected socket, run as user id ``user`` if given."""
     ours, theirs = socket.socketpair()
-    process = subprocess.Popen([agent_program(), "--stdio"], stdin=theirs, stdout=theirs)
+    command = [agent_program(), "--stdio"]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, user=user)
     theirs.close()
     try:
         yield ours
@@ -47,9 +49,9 @@ def raw_agent() -> Iterator[socket.socket]:
 
 
 @contextmanager
-def running_agent() -> Iterator[Agent]:
+def running_agent(user: int | None = None) -> Iterator[Agent]:
     """A client connected to an agent of its own."""
-    with raw_agent() as connected:
+    with raw_agent(user) as connected:
         yield Agent(SocketChannel(connected), "local")
 
 
