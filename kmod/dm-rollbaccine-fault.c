@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Seeded defects: FAULTS=1 builds only.
+ *
+ * Each is a mistake a replicator could really make, selected per device by the
+ * feature `fault <name>[:<number>]`, so that a verifier can prove it notices.
+ *
+ *	name		 on	 number (default)
+ *	early_ack	 primary milliseconds each operation is sent late (200)
+ *	drop_write	 backup	 strikes at every n-th data write (7)
+ *	reorder_overlap	 backup	 milliseconds a write is held for a later one (200)
+ *	skip_last_page	 backup	 strikes at every n-th write of several pages (1)
+ *	ignore_discard	 backup	 strikes at every n-th discard or zeroing (1)
+ *	corrupt_byte	 backup	 strikes at every n-th data write (7)
+ */
+#include <linux/highmem.h>
+#include <linux/kernel.h>
+#include <linux/string.h>
+
+#include "dm-rollbaccine.h"
+
+/* More than this is not held back, whatever overlaps. */
+#define RB_MAX_BATCH 256
+#define RB_FAULT_POLL_MS 10
+
+static const struct {
+	const char *name;
+	enum rb_role role;
+	u32 number;
+} rb_fault_table[RB_FAULT_COUNT] = {
+	[RB_FAULT_EARLY_ACK] = { "early_ack", RB_PRIMARY, 200 },
+	[RB_FAULT_DROP_WRITE] = { "drop_write", RB_BACKUP, 7 },
+	[RB_FAULT_REORDER_OVERLAP] = { "reorder_overlap", RB_BACKUP, 200 },
+	[RB_FAULT_SKIP_LAST_PAGE] = { "skip_last_page", RB_BACKUP, 1 },
+	[RB_FAULT_IGNORE_DISCARD] = { "ignore_discard", RB_BACKUP, 1 },
+	[RB_FAULT_CORRUPT_BYTE] = { "corrupt_byte", RB_BACKUP, 7 },
+};
+
+void rb_fault_init(struct rb_device *rb)
+{
+	INIT_LIST_HEAD(&rb->faults.batch);
+	atomic64_set(&rb->faults.injected, 0);
+}
+
+static int rb_fault_find(const char *name, size_t len)
+{
+	int i;
+
+	for (i = 0; i < RB_FAULT_COUNT; i++)
+		if (strlen(rb_fault_table[i].name) == len &&
+		    !strncmp(rb_fault_table[i].name, name, len))
+			return i;
+	return -ENOENT;
+}
+
+/* @value: <name>[:<number>] */
+int rb_fault_parse(struct rb_device *rb, const char *value)
+{
+	const char *colon = strchrnul(value, ':');
+	int fault = rb_fault_find(value, colon - value);
+	u32 number;
+
+	if (fault < 0) {
+		rb->ti->error = "Unknown fault";
+		return -EINVAL;
+	}
+	if (rb_fault_table[fault].role != rb->role) {
+		rb->ti->error = "Fault belongs to the other role";
+		return -EINVAL;
+	}
+	number = rb_fault_table[fault].number;
+	if (*colon && (kstrtou32(colon + 1, 10, &number) || !number ||
+		       number > 60000)) {
+		rb->ti->error = "Number of a fault must be 1 to 60000";
+		return -EINVAL;
+	}
+	rb->faults.arg[fault] = number;
+	return 0;
+}
+
+size_t rb_fault_print_args(const struct rb_device *rb, char *result,
+			   size_t maxlen, size_t sz)
+{
+	int i;
+
+	for (i = 0; i < RB_FAULT_COUNT; i++)
+		if (rb->faults.arg[i])
+			DMEMIT(" fault %s:%u", rb_fault_table[i].name,
+			       rb->faults.arg[i]);
+	return sz;
+}
+
+size_t rb_fault_print_status(const struct rb_device *rb, char *result,
+			     size_t maxlen, size_t sz)
+{
+	DMEMIT(" injected %lld",
+	       (long long)atomic64_read(&rb->faults.injected));
+	return sz;
+}
+
+static void rb_fault_struck(struct rb_device *rb)
+{
+	atomic64_inc(&rb->faults.injected);
+}
+
+/* Primary: asked when a flush has not reached the peer.  Lock held. */
+bool rb_fault_early_ack(struct rb_device *rb)
+{
+	if (!rb->faults.arg[RB_FAULT_EARLY_ACK])
+		return false;
+	rb_fault_struck(rb);
+	return true;
+}
+
+/*
+ * Primary: a lazy replicator collects before it sends.  Asked with the lock
+ * held and something to be sent.
+ */
+bool rb_fault_delay_send(struct rb_device *rb)
+{
+	u32 ms = rb->faults.arg[RB_FAULT_EARLY_ACK];
+	struct rb_op *first;
+
+	if (!ms || rb->primary.quiescing)
+		return false;
+	first = list_first_entry(&rb->primary.send, struct rb_op, send);
+	return time_before(jiffies, first->issued_at + msecs_to_jiffies(ms));
+}
+
+/* How long a thread may sleep without looking whether a delay is over. */
+unsigned long rb_fault_poll(const struct rb_device *rb, unsigned long timeout)
+{
+	u32 held_ms = rb->faults.arg[RB_FAULT_REORDER_OVERLAP];
+
+	if (rb->faults.arg[RB_FAULT_EARLY_ACK])
+		return min(timeout, msecs_to_jiffies(RB_FAULT_POLL_MS));
+	if (held_ms)
+		return min(timeout, msecs_to_jiffies(held_ms));
+	return timeout;
+}
+
+static bool rb_fault_nth(struct rb_device *rb, enum rb_fault fault, u64 count)
+{
+	u32 n = rb->faults.arg[fault];
+
+	if (!n || count % n)
+		return false;
+	rb_fault_struck(rb);
+	return true;
+}
+
+static void rb_fault_corrupt(struct rb_op *op)
+{
+	struct bio_vec *bv = &op->bio->bi_io_vec[op->bio->bi_vcnt / 2];
+	u8 *data = kmap_local_page(bv->bv_page);
+
+	data[RB_BLOCK_SIZE / 2] ^= 0x40;
+	kunmap_local(data);
+}
+
+static void rb_fault_mangle(struct rb_device *rb, struct rb_op *op)
+{
+	struct rb_faults *f = &rb->faults;
+
+	switch (op->type) {
+	case RB_WIRE_DISCARD:
+	case RB_WIRE_ZEROES:
+		if (rb_fault_nth(rb, RB_FAULT_IGNORE_DISCARD, ++f->zeroings))
+			op->dropped = true;
+		break;
+	case RB_WIRE_WRITE:
+		f->writes++;
+		if (rb_fault_nth(rb, RB_FAULT_DROP_WRITE, f->writes))
+			op->dropped = true;
+		if (rb_fault_nth(rb, RB_FAULT_CORRUPT_BYTE, f->writes))
+			rb_fault_corrupt(op);
+		if (op->bytes > RB_BLOCK_SIZE &&
+		    rb_fault_nth(rb, RB_FAULT_SKIP_LAST_PAGE, ++f->multi_page))
+			op->bio->bi_iter.bi_size -= RB_BLOCK_SIZE;
+		break;
+	default:
+		break;
+	}
+}
+
+bool rb_fault_dropped(const struct rb_op *op)
+{
+	return op->dropped;
+}
+
+static bool rb_fault_overlap(const struct rb_op *a, const struct rb_op *b)
+{
+	return a->type == RB_WIRE_WRITE && b->type == RB_WIRE_WRITE &&
+	       a->first <= b->last && b->first <= a->last;
+}
+
+/* Exchange two held operations, so that each is applied in the other's place. */
+static void rb_fault_swap(struct rb_op *a, struct rb_op *b)
+{
+	swap(a->index, b->index);
+	list_swap(&a->send, &b->send);
+}
+
+static void rb_fault_release(struct rb_device *rb)
+{
+	struct rb_faults *f = &rb->faults;
+	struct rb_op *op, *next;
+
+	list_for_each_entry_safe(op, next, &f->batch, send) {
+		list_del_init(&op->send);
+		rb_store_submit(&rb->store, op);
+		rb_op_put(op);
+	}
+	f->batched = 0;
+}
+
+/* Hold the operation back; an overlapping one already held changes places. */
+static void rb_fault_hold(struct rb_device *rb, struct rb_op *op)
+{
+	struct rb_faults *f = &rb->faults;
+	struct rb_op *earlier;
+
+	rb_op_get(op);
+	list_add_tail(&op->send, &f->batch);
+	f->batched++;
+	list_for_each_entry(earlier, &f->batch, send) {
+		if (earlier == op || !rb_fault_overlap(earlier, op))
+			continue;
+		rb_fault_swap(earlier, op);
+		rb_fault_struck(rb);
+		break;
+	}
+	if ((op->flags & RB_WIRE_F_SYNC) || f->batched >= RB_MAX_BATCH)
+		rb_fault_release(rb);
+}
+
+/* Backup: in place of rb_store_submit(). */
+void rb_fault_submit(struct rb_device *rb, struct rb_op *op)
+{
+	rb_fault_mangle(rb, op);
+	if (rb->faults.arg[RB_FAULT_REORDER_OVERLAP])
+		rb_fault_hold(rb, op);
+	else
+		rb_store_submit(&rb->store, op);
+}
+
+/* Backup: nothing arrives, or nothing more fits; do not hold on to anything. */
+void rb_fault_idle(struct rb_device *rb)
+{
+	rb_fault_release(rb);
+}

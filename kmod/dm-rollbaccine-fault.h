@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Seeded defects, for FAULTS=1 builds only.  In a release build every function
+ * below is empty and the module contains none of them.
+ */
+#ifndef DM_ROLLBACCINE_FAULT_H
+#define DM_ROLLBACCINE_FAULT_H
+
+#include <linux/atomic.h>
+#include <linux/errno.h>
+#include <linux/list.h>
+#include <linux/types.h>
+
+struct rb_device;
+struct rb_op;
+struct rb_store;
+
+void rb_store_submit(struct rb_store *store, struct rb_op *op);
+
+#ifdef CONFIG_DM_ROLLBACCINE_FAULTS
+
+#define RB_FAULTS 1
+#define RB_VERSION_SUFFIX "-faults"
+
+enum rb_fault {
+	RB_FAULT_EARLY_ACK,
+	RB_FAULT_DROP_WRITE,
+	RB_FAULT_REORDER_OVERLAP,
+	RB_FAULT_SKIP_LAST_PAGE,
+	RB_FAULT_IGNORE_DISCARD,
+	RB_FAULT_CORRUPT_BYTE,
+	RB_FAULT_COUNT,
+};
+
+/**
+ * struct rb_faults - what goes wrong on purpose, and how often it has
+ * @arg: per fault, see the table in -fault.c; 0 = not selected
+ * @writes: data writes seen, for those that strike at every n-th
+ * @multi_page: those among them that have several pages
+ * @zeroings: discards and zeroings seen
+ * @injected: how often any of them has struck
+ * @batch: operations held back by reorder_overlap, in order of arrival
+ */
+struct rb_faults {
+	u32 arg[RB_FAULT_COUNT];
+	u64 writes;
+	u64 multi_page;
+	u64 zeroings;
+	atomic64_t injected;
+	struct list_head batch;
+	unsigned int batched;
+};
+
+void rb_fault_init(struct rb_device *rb);
+int rb_fault_parse(struct rb_device *rb, const char *value);
+size_t rb_fault_print_args(const struct rb_device *rb, char *result,
+			   size_t maxlen, size_t sz);
+size_t rb_fault_print_status(const struct rb_device *rb, char *result,
+			     size_t maxlen, size_t sz);
+bool rb_fault_early_ack(struct rb_device *rb);
+bool rb_fault_delay_send(struct rb_device *rb);
+unsigned long rb_fault_poll(const struct rb_device *rb, unsigned long timeout);
+void rb_fault_submit(struct rb_device *rb, struct rb_op *op);
+void rb_fault_idle(struct rb_device *rb);
+bool rb_fault_dropped(const struct rb_op *op);
+
+#else
+
+#define RB_FAULTS 0
+#define RB_VERSION_SUFFIX ""
+
+static inline void rb_fault_init(struct rb_device *rb) {}
+static inline int rb_fault_parse(struct rb_device *rb, const char *value)
+{
+	return -EINVAL;
+}
+
+static inline size_t rb_fault_print_args(const struct rb_device *rb,
+					 char *result, size_t maxlen, size_t sz)
+{
+	return sz;
+}
+
+static inline size_t rb_fault_print_status(const struct rb_device *rb,
+					   char *result, size_t maxlen,
+					   size_t sz)
+{
+	return sz;
+}
+
+static inline bool rb_fault_early_ack(struct rb_device *rb)
+{
+	return false;
+}
+
+static inline bool rb_fault_delay_send(struct rb_device *rb)
+{
+	return false;
+}
+
+static inline unsigned long rb_fault_poll(const struct rb_device *rb,
+					  unsigned long timeout)
+{
+	return timeout;
+}
+
+#define rb_fault_submit(rb, op) rb_store_submit(&(rb)->store, op)
+static inline void rb_fault_idle(struct rb_device *rb) {}
+static inline bool rb_fault_dropped(const struct rb_op *op)
+{
+	return false;
+}
+
+#endif
+
+#endif /* DM_ROLLBACCINE_FAULT_H */
