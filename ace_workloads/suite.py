@@ -96,6 +96,11 @@ class Suite:
     def __iter__(self) -> Iterator[Workload]:
         return self.iter()
 
+    def indices(self, shard: Shard = (1, 1)) -> Iterator[int]:
+        """The indices of a shard's workloads, ascending, without building the workloads."""
+        for address, _, _ in self._members(self._new_walker(), shard):
+            yield address + 1
+
     def texts(self, shard: Shard = (1, 1)) -> Iterator[str]:
         """The canonical texts of a shard, without building the workloads around them."""
         walker = self._new_walker()

@@ -17,7 +17,7 @@ from harness.model.evidence import CaseEvidence, CrashEvidence, DeviceDigest
 from harness.run import observe, scripts
 from harness.run.filesystems import FileSystem
 from harness.run.pair import Pair
-from harness.target.base import Target
+from harness.target.base import Line, Target
 
 SETUP_TIMEOUT_S = 180.0
 _MOST_BLOCKS = 64
@@ -83,9 +83,8 @@ class Bench:
             backup_device=theirs,
             differing_blocks=differing,
             console={
-                guest.name: texts
+                guest.name: observe.report_texts(guest.kernel_reports())
                 for guest in self.pair.guests
-                if (texts := observe.report_texts(guest.kernel_reports()))
             },
         )
         return Observation(evidence, dict(self._phases))
@@ -131,7 +130,7 @@ class Bench:
         return mine, theirs, differing
 
     def _on_both(
-        self, primary: Sequence[scripts.Line], backup: Sequence[scripts.Line], deadline: Deadline
+        self, primary: Sequence[Line], backup: Sequence[Line], deadline: Deadline
     ) -> tuple[ScriptResult, ScriptResult]:
         """One script on each guest at the same time: each has a processor of its own."""
         other: list[ScriptResult] = []

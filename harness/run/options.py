@@ -38,14 +38,13 @@ class RunOptions:
     """All options of a run, resolved; recorded in ``run.json`` as they are."""
 
     suite: str
-    mode: str = "clean"
     fs: tuple[str, ...] = ("ext4",)
     target: str = "rollbaccine"
     profile: str = DEFAULT_PROFILE
     accel: AcceleratorChoice = AcceleratorChoice.AUTO
     connect: str | None = None
     pairs: int = 1
-    shard: tuple[int, int] | None = None
+    shard: tuple[int, int] = (1, 1)
     """(i, n): the i-th of n slices, counted from 1."""
     sample: int | None = None
     seed: int | None = None
@@ -66,7 +65,7 @@ class RunOptions:
         values: dict[str, OptionValue] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "shard" and value is not None:
+            if field.name == "shard":
                 value = f"{value[0]}/{value[1]}"
             values[field.name] = str(value) if isinstance(value, (Path, StrEnum)) else value
         return values

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import random
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from ace_workloads.errors import SuiteError
 from ace_workloads.suite import Suite
 from ace_workloads.workload import Workload
 from harness.errors import UsageError
@@ -22,32 +25,64 @@ class Case:
     workload: Workload
 
 
-def plan_cases(suite: Suite, options: RunOptions) -> list[Case]:
-    """The cases of ``options``, file system by file system.
+class Plan:
+    """The cases of a run, file system by file system; built one at a time as they are taken.
 
-    The same options give the same list on every machine. UsageError for an id that is not in the
-    suite, or when nothing is left to do.
+    The same options give the same plan on every machine.
     """
-    workloads = _select(suite, options)
-    if not workloads:
+
+    def __init__(self, suite: Suite, options: RunOptions) -> None:
+        """UsageError for an id that is not in the suite, or when nothing is left to do."""
+        self.suite = suite
+        self._target = options.target
+        indices = _select(suite, options)
+        if not indices:
+            raise UsageError(
+                f"suite {suite.name}: no workload is left after --shard, --sample, --limit, --only"
+            )
+        self._todo = [(fs, index) for fs in options.fs for index in _order(indices, fs, options)]
+        self.planned = len(self._todo)
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def take(self) -> Case | None:
+        """The next case, or None when all are taken. Safe to call from several threads."""
+        with self._lock:
+            if self._next == len(self._todo):
+                return None
+            fs, index = self._todo[self._next]
+            self._next += 1
+            workload = self.suite.workload(index)
+        return Case(CaseId(workload.id, fs, self._target), workload)
+
+
+def _order(indices: Sequence[int], fs: str, options: RunOptions) -> Sequence[int]:
+    if options.seed is None:
+        return indices
+    shuffled = list(indices)
+    random.Random(f"{options.seed}/{fs}").shuffle(shuffled)
+    return shuffled
+
+
+def _select(suite: Suite, options: RunOptions) -> list[int]:
+    try:
+        if options.only:
+            return [suite.workload(_index_of(suite, text)).index for text in options.only]
+        if options.sample is not None:
+            chosen = suite.sample(options.sample, options.seed or 0)
+            return [workload.index for workload in chosen][: options.limit]
+        return list(islice(suite.indices(options.shard), options.limit))
+    except SuiteError as error:
+        raise UsageError(str(error), hint=f"`harness ace export {suite.name} --stdout`") from error
+
+
+def _index_of(suite: Suite, text: str) -> int:
+    """Index in ``suite`` of ``ace-seq1/000012``, of a case id, or of a bare number."""
+    workload = text.partition("@")[0]
+    name, slash, number = workload.rpartition("/")
+    if (slash and name != suite.name) or not number.isdigit():
         raise UsageError(
-            f"suite {suite.name}: no workload is left after --shard, --sample, --limit and --only"
+            f"{text!r} names no workload of suite {suite.name}",
+            hint=f"ids look like {suite.identifier(12)}",
         )
-    cases = []
-    for fs in options.fs:
-        chosen = list(workloads)
-        if options.seed is not None:
-            random.Random(f"{options.seed}/{fs}").shuffle(chosen)
-        cases += [Case(CaseId(workload.id, fs, options.target), workload) for workload in chosen]
-    return cases
-
-
-def _select(suite: Suite, options: RunOptions) -> list[Workload]:
-    if options.only:
-        return [suite.find(CaseId.parse(text).workload if "@" in text else text)
-                for text in options.only]  # fmt: skip
-    if options.sample is not None:
-        chosen = suite.sample(options.sample, options.seed or 0, options.shard)
-    else:
-        chosen = suite.iter(options.shard)
-    return list(islice(chosen, options.limit))
+    return int(number)

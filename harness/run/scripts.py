@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent scripts of a case, as pure functions: what each guest is asked to do, in which order."""
+"""The agent scripts of a case, as pure functions: what each guest does, in which order."""
 
 from __future__ import annotations
 
@@ -73,6 +73,13 @@ def inspect_script(fs: FileSystem, target: Target, substitute: bool = False) -> 
         ("always", "dm-remove", SNAPSHOT),
         *(("always", *line) for line in target.backup_status_lines()),
     ]
+
+
+def load_line(path: str, ram_disk_kib: int) -> Line:
+    """Load the module file ``path`` of the guest; brd gets two RAM disks of ``ram_disk_kib``."""
+    if path.endswith("/brd.ko"):
+        return ("insmod", path, f"rd_nr=2 rd_size={ram_disk_kib}")
+    return ("insmod", path)
 
 
 def digest_script(device: str, fs: FileSystem) -> list[Line]:

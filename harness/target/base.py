@@ -31,9 +31,7 @@ class Target(Protocol):
     def inspect_device(self) -> str:
         """Device on the backup that a snapshot is taken of."""
 
-    def create(
-        self, primary: Agent, backup: Agent, length: int, deadline: Deadline
-    ) -> None:
+    def create(self, primary: Agent, backup: Agent, length: int, deadline: Deadline) -> None:
         """Set the target up on both guests, ``length`` bytes of zeros, and wait until it is ready.
 
         AgentError with the guest's kernel log lines when it cannot be set up.

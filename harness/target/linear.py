@@ -24,9 +24,7 @@ class LinearTarget:
     mount_device = f"/dev/mapper/{_NAME}"
     inspect_device = _DISK
 
-    def create(
-        self, primary: Agent, backup: Agent, length: int, deadline: Deadline
-    ) -> None:
+    def create(self, primary: Agent, backup: Agent, length: int, deadline: Deadline) -> None:
         del backup
         table = f"0 {length // _SECTOR_BYTES} linear {_DISK} 0"
         primary.run_all(

@@ -43,9 +43,7 @@ class RollbaccineTarget:
         self._defect = defect
         self._incarnation = 0
 
-    def create(
-        self, primary: Agent, backup: Agent, length: int, deadline: Deadline
-    ) -> None:
+    def create(self, primary: Agent, backup: Agent, length: int, deadline: Deadline) -> None:
         self._incarnation += 1
         for runner, role in ((backup, "backup"), (primary, "primary")):
             lines: list[Line] = [

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: one group, and the only place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from harness import __version__
+from harness.cli.ace import ace
+from harness.cli.check import check
+from harness.cli.clean import clean
+from harness.cli.replay import replay
+from harness.cli.run import run
+from harness.cli.suites import suites
+from harness.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit status: 0 all pass, 1 findings, 2 some unknown, 3 infrastructure error, "
+    "64 usage, 70 internal error, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="harness")
+def harness() -> None:
+    """Find out whether replicated block storage can be trusted after a crash."""
+
+
+for _command in (run, replay, check, suites, ace, clean):
+    harness.add_command(_command)
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run ``harness ARGUMENTS`` and return the exit code; errors go to standard error."""
+    try:
+        result = harness.main(args=list(arguments), prog_name="harness", standalone_mode=False)
+    except HarnessError as error:
+        _complain(str(error), error.hint)
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted", None)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; nothing may be flushed into it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_USAGE
+    except Exception:
+        _complain("internal error, please report it with the lines below", None)
+        traceback.print_exc()
+        return EXIT_INTERNAL
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str, hint: str | None) -> None:
+    click.echo(f"harness: {message}", err=True)
+    if hint:
+        click.echo(f"  [{hint}]", err=True)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.build.profile import DEFAULT_PROFILE
+from harness.errors import UsageError
+from harness.run.filesystems import FILE_SYSTEMS
+from harness.run.options import (
+    DEFAULT_BOOT_TIMEOUT_S,
+    DEFAULT_TIMEOUT_S,
+    AcceleratorChoice,
+    Impostor,
+)
+from harness.run.targets import TARGET_NAMES
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+_POSITIVE = click.IntRange(min=1)
+
+
+def parse_shard(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[int, int]:
+    """``i/n`` as numbers; UsageError when it is not a slice."""
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    number, of = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= of:
+        raise UsageError(f"no shard {text!r}", hint="--shard i/n, with i from 1 to n")
+    return number, of
+
+
+def state_dir_option(command: Command) -> Command:
+    """``--state-dir``."""
+    return click.option(
+        "--state-dir",
+        type=click.Path(path_type=Path),
+        help="where images and running guests live  [default: $XDG_STATE_HOME/harness]",
+    )(command)
+
+
+def machine_options(command: Command) -> Command:
+    """Everything about the guests that a case runs on."""
+    for option in reversed(
+        [
+            click.option("--profile", default=DEFAULT_PROFILE, show_default=True, metavar="NAME",
+                         help="guest profile, or a TOML file"),
+            click.option("--accel", type=click.Choice([c.value for c in AcceleratorChoice]),
+                         default=AcceleratorChoice.AUTO.value, show_default=True,
+                         help="auto uses KVM only if a guest is seen to boot on it"),
+            click.option("--connect", metavar="URI",
+                         help="libvirt connection  [default: the embedded driver]"),
+            click.option("--defect", metavar="NAME",
+                         help="build the module with seeded defects and switch this one on"),
+            click.option("--impostor", type=click.Choice([i.value for i in Impostor]),
+                         help="put this in the backup's place, to see it rejected"),
+            click.option("--timeout-s", type=click.FloatRange(min=1), default=DEFAULT_TIMEOUT_S,
+                         show_default=True, help="per case"),
+            click.option("--boot-timeout-s", type=click.FloatRange(min=1),
+                         default=DEFAULT_BOOT_TIMEOUT_S, show_default=True, help="per pair"),
+            click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
+                         help="run store  [default: reports/ of the checkout]"),
+            state_dir_option,
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def selection_options(command: Command) -> Command:
+    """Which cases, on what."""
+    for option in reversed(
+        [
+            click.option("--suite", required=True, metavar="NAME",
+                         help="a suite of `harness suites`, or a TOML file"),
+            click.option("--fs", multiple=True, default=["ext4"], show_default=True,
+                         type=click.Choice(list(FILE_SYSTEMS)), help="may be repeated"),
+            click.option("--target", type=click.Choice(TARGET_NAMES), default=TARGET_NAMES[0],
+                         show_default=True, help="linear is the control arm"),
+            click.option("--pairs", type=_POSITIVE, default=1, show_default=True,
+                         help="pairs of guests at work at once"),
+            click.option("--shard", callback=parse_shard, default="1/1", metavar="i/n",
+                         help="only the i-th of n slices, by a hash of the workload id"),
+            click.option("--sample", type=_POSITIVE, metavar="K", help="K workloads at random"),
+            click.option("--seed", type=int, metavar="X",
+                         help="shuffle the cases; also seeds --sample"),
+            click.option("--limit", type=_POSITIVE, metavar="K", help="the first K workloads"),
+            click.option("--only", multiple=True, metavar="ID", help="may be repeated"),
+            click.option("--fail-fast", is_flag=True, help="stop at the first case not passed"),
+            click.option("--keep-pair", is_flag=True,
+                         help="keep the guests until Enter is pressed"),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``harness run``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ace_workloads.errors import SuiteError
+from ace_workloads.registry import load_suite
+from ace_workloads.suite import Suite
+from harness.cli.options import machine_options, selection_options
+from harness.errors import UsageError
+from harness.events import EventBus
+from harness.report.console import ConsoleReporter, new_console
+from harness.run.campaign import run_campaign
+from harness.run.options import AcceleratorChoice, Impostor, RunOptions
+from harness.run.plan import Plan
+
+
+@click.command()
+@selection_options
+@machine_options
+@click.pass_context
+def run(context: click.Context, /, **values: Any) -> None:
+    """Replay a suite on a pair of guests, crash at every persistence point, judge the backup.
+
+    Exit status: 0 all pass, 1 findings, 2 some unknown, 3 infrastructure error, 64 usage,
+    70 internal error, 130 interrupted.
+    """
+    options = run_options(**values)
+    context.exit(execute(Plan(find_suite(options.suite), options), options))
+
+
+def run_options(**values: Any) -> RunOptions:
+    """The options as given on the command line."""
+    values["fs"] = tuple(dict.fromkeys(values["fs"]))
+    values["only"] = tuple(values["only"])
+    values["accel"] = AcceleratorChoice(values["accel"])
+    values["impostor"] = Impostor(values["impostor"]) if values["impostor"] else None
+    return RunOptions(**values)
+
+
+def find_suite(name: str) -> Suite:
+    """The suite ``name``; UsageError when there is none, or its file is bad."""
+    try:
+        return load_suite(Path(name) if name.endswith(".toml") else name)
+    except SuiteError as error:
+        raise UsageError(str(error), hint="`harness suites` lists the suites") from error
+
+
+def execute(plan: Plan, options: RunOptions) -> int:
+    """Run ``plan`` with progress on the terminal and return the exit code."""
+    console = new_console()
+    bus = EventBus()
+    reporter = ConsoleReporter(console)
+    bus.subscribe(reporter)
+
+    def wait_for_enter() -> None:
+        console.input("guests are kept; press Enter to end them")
+
+    try:
+        ended = run_campaign(plan, options, bus, wait_for_enter if options.keep_pair else None)
+    finally:
+        reporter.close()
+    return ended.exit_code

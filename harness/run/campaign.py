@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run from plan to exit code: workers take cases, the store gets every result first."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ace_workloads.jlang import parse_run_section
+from harness import __version__
+from harness.config import reports_dir
+from harness.errors import EXIT_INTERRUPTED, HarnessError, InfraError
+from harness.events import (
+    CaseEnded,
+    CaseStarted,
+    EventBus,
+    PhaseNote,
+    RunEnded,
+    RunStarted,
+    Warned,
+)
+from harness.model.case import CaseResult, Outcome, RunInfo
+from harness.oracle.diff import diff_lines, expected_tree_text, recovered_tree_text
+from harness.report.junit import write_junit
+from harness.report.load import load_run
+from harness.report.store import CaseTexts, RunStore, new_run_id
+from harness.report.summary import Summary
+from harness.run.laboratory import Laboratory, laboratory
+from harness.run.options import RunOptions
+from harness.run.plan import Plan
+from harness.run.worker import Worker
+
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """Where a run's record is and how it ended."""
+
+    folder: Path
+    exit_code: int
+
+
+def run_campaign(
+    plan: Plan,
+    options: RunOptions,
+    bus: EventBus,
+    before_end: Callable[[], None] | None = None,
+) -> RunOutcome:
+    """Run the cases of ``plan`` and record them; ``before_end`` is called while the pairs are up.
+
+    InfraError when no guest can be had at all, before any case ran or at the end of the record.
+    """
+    with laboratory(options, lambda text: bus.publish(PhaseNote(text))) as lab:
+        info = _describe(plan, options, lab)
+        with RunStore.create(reports_dir(options.out), info) as store:
+            bus.publish(RunStarted(info, store.path))
+            campaign = _Campaign(store, info, options, bus)
+            campaign.work(lab, plan, before_end)
+            return campaign.conclude()
+
+
+def _describe(plan: Plan, options: RunOptions, lab: Laboratory) -> RunInfo:
+    started = time.time()
+    return RunInfo(
+        run_id=new_run_id(started, uuid.uuid4().hex[:6]),
+        suite=plan.suite.name,
+        started_unix_s=started,
+        planned=plan.planned,
+        options=options.recorded(),
+        host={
+            "hostname": platform.node(),
+            "cpus": str(os.cpu_count()),
+            "accelerator": "kvm" if lab.accelerator.value == "kvm" else "tcg",
+            "connection": lab.connection.partition("?")[0],
+        },
+        kernels={"host": platform.release(), "guests": lab.image.release},
+        versions={
+            "harness": __version__,
+            "python": platform.python_version(),
+            "profile": options.profile,
+            **lab.hypervisor.versions(),
+        },
+        seed=options.seed,
+    )
+
+
+class _Campaign:
+    """The state of a run under way, shared by its workers."""
+
+    def __init__(self, store: RunStore, info: RunInfo, options: RunOptions, bus: EventBus) -> None:
+        self._store = store
+        self._info = info
+        self._options = options
+        self._bus = bus
+        self._summary = Summary(planned=info.planned)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._interrupted = False
+        self._error: BaseException | None = None
+
+    def work(self, lab: Laboratory, plan: Plan, before_end: Callable[[], None] | None) -> None:
+        """Let every worker take cases until there are none left, or somebody says stop."""
+        builder = lab.pairs(self._options)
+        workers = [
+            Worker(number, builder, self._options, self._bus.publish)
+            for number in range(self._options.pairs)
+        ]
+        threads = [
+            threading.Thread(target=self._serve, args=(worker, plan), name=f"pair-{worker.number}")
+            for worker in workers
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._wait(threads)
+            if before_end is not None and not self._interrupted:
+                before_end()
+        finally:
+            for worker in workers:
+                worker.close()
+            for thread in threads:
+                thread.join()
+
+    def _wait(self, threads: list[threading.Thread]) -> None:
+        """Wait for the workers; Ctrl-C lets each finish its case, a second one does not."""
+        while any(thread.is_alive() for thread in threads):
+            try:
+                for thread in threads:
+                    thread.join(_POLL_S)
+            except KeyboardInterrupt:
+                if self._interrupted:
+                    return
+                self._interrupted = True
+                self._stop.set()
+                self._bus.publish(Warned("interrupted: finishing the cases under way"))
+
+    def _serve(self, worker: Worker, plan: Plan) -> None:
+        try:
+            while not self._stop.is_set() and (case := plan.take()) is not None:
+                self._bus.publish(CaseStarted(case.case_id, worker.number))
+                self._record(worker.run(case), worker.number)
+        except Exception as error:
+            # Kept for the main thread: a full disk or a bug of ours ends the run, with its record.
+            with self._lock:
+                self._error = self._error or error
+            self._stop.set()
+
+    def _record(self, result: CaseResult, pair: int) -> None:
+        with self._lock:
+            self._store.append(result)
+            self._summary.add(result)
+            folder = None
+            if result.outcome not in (Outcome.PASS, Outcome.SKIPPED):
+                folder = self._store.write_case(result, case_texts(result))
+                if self._options.fail_fast:
+                    self._stop.set()
+        self._bus.publish(CaseEnded(result, pair, folder))
+
+    def conclude(self) -> RunOutcome:
+        """Close the record: counts, JUnit, exit code. Re-raises what stopped the workers."""
+        code = EXIT_INTERRUPTED if self._interrupted else self._summary.exit_code()
+        if isinstance(self._error, HarnessError) and not self._interrupted:
+            code = self._error.exit_code
+        info = replace(
+            self._info,
+            ended_unix_s=time.time(),
+            counts=dict(self._summary.counts),
+            exit_code=code,
+        )
+        self._store.write_info(info)
+        write_junit(self._store, info, load_run(self._store.path).results())
+        self._bus.publish(RunEnded(info, self._store.path))
+        if self._error is not None:
+            raise self._error
+        return RunOutcome(self._store.path, code)
+
+
+def case_texts(result: CaseResult) -> CaseTexts:
+    """What a person wants to read about a case that did not pass."""
+    consoles = {name: "\n".join(lines) + "\n" for name, lines in result.console.items()}
+    if result.evidence is None:
+        return CaseTexts(consoles=consoles)
+    steps, fs = parse_run_section(result.jlang), result.case_id.fs
+    expected, recovered, diff = [], [], []
+    for crash in result.evidence.crashes:
+        title = f"== crash point {crash.checkpoint}, after line {crash.line} ==\n"
+        expected.append(title + expected_tree_text(steps, fs, crash.line))
+        if crash.recovered is not None:
+            recovered.append(title + recovered_tree_text(crash.recovered))
+        diff.append(title + "\n".join(diff_lines(steps, fs, crash)) + "\n")
+    return CaseTexts("\n".join(expected), "\n".join(recovered), "\n".join(diff), consoles)
+
+
+__all__ = ["InfraError", "RunOutcome", "case_texts", "run_campaign"]

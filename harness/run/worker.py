@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One pair working through cases: boots, sets up, runs, judges, retries, replaces what broke."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from harness.deadline import Deadline
+from harness.errors import AgentError, GuestLostError, InfraError
+from harness.events import CaseRetried, Event, PairLost, PhaseNote
+from harness.guest.protocol import ProtocolError
+from harness.model.case import CaseResult
+from harness.model.evidence import CaseEvidence
+from harness.model.verdict import Check, Verdict, merge
+from harness.oracle import judge_case
+from harness.run import observe, scripts
+from harness.run.bench import Bench, Observation
+from harness.run.filesystems import FILE_SYSTEMS
+from harness.run.impostor import install_impostor
+from harness.run.options import RunOptions
+from harness.run.pair import Pair, PairBuilder
+from harness.run.plan import Case
+from harness.run.targets import CONTROL, make_target
+
+ATTEMPTS = 3
+_COW_KIB = 131072
+_LOAD_TIMEOUT_S = 120.0
+
+
+class Worker:
+    """Runs cases one at a time on a pair of its own."""
+
+    def __init__(
+        self,
+        number: int,
+        builder: PairBuilder,
+        options: RunOptions,
+        publish: Callable[[Event], None],
+    ) -> None:
+        self.number = number
+        self._builder = builder
+        self._options = options
+        self._publish = publish
+        self._pair: Pair | None = None
+        self._benches: dict[str, Bench] = {}
+        self._boots = 0
+
+    def run(self, case: Case) -> CaseResult:
+        """The result of ``case``; InfraError only when no pair can be had at all."""
+        attempts: list[str] = []
+        while True:
+            result = self._attempt(case)
+            if result.infra_error is None or len(attempts) + 1 >= ATTEMPTS:
+                break
+            attempts.append(result.infra_error)
+            self._publish(CaseRetried(case.case_id, result.infra_error, self.number))
+        result = replace(result, attempts=tuple(attempts))
+        if result.verdict is Verdict.FAIL and case.case_id.target != CONTROL:
+            result = replace(result, control=self._control(case))
+        return result
+
+    def close(self) -> None:
+        """End the pair."""
+        if self._pair is not None:
+            self._pair.close()
+        self._pair = None
+        self._benches.clear()
+
+    def _attempt(self, case: Case) -> CaseResult:
+        blank = CaseResult(
+            case_id=case.case_id,
+            workload_hash=case.workload.content_hash,
+            skeleton="-".join(case.workload.skeleton.split(",")),
+            jlang=case.workload.canonical_text,
+            verdict=None,
+            started_unix_s=time.time(),
+        )
+        started = time.perf_counter()
+        try:
+            bench = self._bench(case.case_id.target, case.case_id.fs)
+            what = f"case {case.case_id} to end"
+            observed = bench.run(case.workload.steps, Deadline.after(self._options.timeout_s, what))
+        except (InfraError, ProtocolError) as error:
+            result = self._broken(blank, error)
+        else:
+            result = self._judged(blank, case, observed)
+        return replace(result, elapsed_s=time.perf_counter() - started)
+
+    def _judged(self, blank: CaseResult, case: Case, observed: Observation) -> CaseResult:
+        started = time.perf_counter()
+        replicated = case.case_id.target != CONTROL
+        checks = judge_case(case.workload.steps, case.case_id.fs, observed.evidence, replicated)
+        phases = {**observed.phases_s, "judge": time.perf_counter() - started}
+        verdict = merge(check.verdict for check in checks)
+        result = replace(
+            blank, verdict=verdict, checks=checks, evidence=observed.evidence, phases_s=phases
+        )
+        if verdict is not Verdict.PASS:
+            # Whatever went wrong must not reach the next case: the target starts from nothing.
+            result = replace(result, console=self._console())
+            self._drop_bench(case.case_id.target)
+        return result
+
+    def _broken(self, blank: CaseResult, error: Exception) -> CaseResult:
+        """No evidence to judge: the guests' kernels may have said why, else it is no verdict."""
+        pair, console = self._pair, self._console()
+        reports = {
+            guest.name: texts
+            for guest in (pair.guests if pair is not None else ())
+            if (texts := observe.report_texts(guest.kernel_reports()))
+        }
+        still_there = pair is not None and pair.alive()
+        self._lose(str(error))
+        if reports:
+            checks = [
+                Check("console", Verdict.FAIL, name, found=text, message=f"the kernel of {name}"
+                      " reported this and the case could not be finished")
+                for name, texts in reports.items() for text in texts
+            ]  # fmt: skip
+            return replace(
+                blank,
+                verdict=Verdict.FAIL,
+                checks=tuple(checks),
+                evidence=CaseEvidence(crashes=(), console=reports),
+                console=console,
+            )
+        state = "" if still_there or pair is None else " (a guest has ended)"
+        return replace(blank, infra_error=f"{error}{state}", console=console)
+
+    def _control(self, case: Case) -> Verdict | None:
+        """Verdict of the same workload on the control arm; None when that could not be had."""
+        control = replace(case, case_id=replace(case.case_id, target=CONTROL))
+        return self._attempt(control).verdict
+
+    def _console(self) -> dict[str, tuple[str, ...]]:
+        if self._pair is None:
+            return {}
+        return {guest.name: guest.console_tail() for guest in self._pair.guests}
+
+    def _bench(self, target_name: str, fs_name: str) -> Bench:
+        """The bench for a target and file system, set up if it is not there yet."""
+        pair = self._ensure_pair()
+        bench = self._benches.get(target_name)
+        if bench is not None and bench.fs.name == fs_name:
+            return bench
+        if bench is not None:
+            self._drop_bench(target_name)
+        fs = FILE_SYSTEMS[fs_name]
+        deadline = Deadline.after(_LOAD_TIMEOUT_S, f"modules for {fs_name} to load")
+        for guest in pair.guests:
+            modules = [("insmod", path) for path in self._builder.image.on_demand[fs_name]]
+            guest.agent.run_all(modules, deadline)
+        defect = self._options.defect if target_name != CONTROL else None
+        impostor = self._options.impostor if target_name != CONTROL else None
+        target = make_target(target_name, self._builder.image, defect)
+        bench = Bench(pair, target, fs, impostor is not None)
+        bench.set_up()
+        if impostor is not None:
+            install_impostor(pair.backup.agent, fs, impostor)
+        self._benches[target_name] = bench
+        return bench
+
+    def _drop_bench(self, target_name: str) -> None:
+        bench = self._benches.pop(target_name, None)
+        if bench is None:
+            return
+        try:
+            bench.tear_down()
+        except (GuestLostError, AgentError) as error:
+            self._lose(f"target {target_name} cannot be removed: {error}")
+
+    def _ensure_pair(self) -> Pair:
+        if self._pair is None:
+            self._publish(PhaseNote("booting both guests", self.number))
+            self._boots += 1
+            self._pair = self._builder.boot(f"{self.number}-{self._boots}")
+            deadline = Deadline.after(_LOAD_TIMEOUT_S, "modules for snapshots to load")
+            for guest in self._pair.guests:
+                guest.agent.run_all(
+                    [scripts.load_line(path, _COW_KIB)
+                     for path in self._builder.image.on_demand["snapshot"]], deadline
+                )  # fmt: skip
+        return self._pair
+
+    def _lose(self, reason: str) -> None:
+        if self._pair is not None:
+            self._publish(PairLost(self.number, reason))
+        self.close()
