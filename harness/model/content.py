@@ -19,8 +19,9 @@ ZERO = 0
 """``Segment.line`` of a run of zero bytes (line numbers start at 1)."""
 RAW = -1
 """``Segment.line`` of bytes that are neither zero nor of a known write."""
-_SHORT_MATCH_BYTES = 8
-"""Fewer bytes than this beside raw ones are a coincidence, not the remains of a write."""
+_SHORT_MATCH_BYTES = RECORD_BYTES
+"""Fewer bytes than this beside raw ones are a coincidence, not the remains of a write: most of a
+record that landed at another offset equals the record that belongs there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,16 @@ def encode(raw: bytes, lines: Sequence[int]) -> Content:
             ((_match_length(raw, stream, at), line) for line, stream in streams),
             key=lambda match: match[0],
         )
-        if length:
-            found.append(Segment(length, line))
-        else:
-            length = 1
-            found.append(Segment(1, RAW, raw[at : at + 1]))
-        at += length
+        if length < RECORD_BYTES:
+            # Not even a record: if that goes on, do not look at garbage byte by byte.
+            known = _next_known_record(raw, streams, at)
+            if known - at >= 2 * RECORD_BYTES:
+                length, line = known - at, RAW
+        if not length:
+            length, line = 1, RAW
+        end = at + length
+        found.append(Segment(length, line, raw[at:end] if line == RAW else b""))
+        at = end
     return _absorb_coincidences(found, raw)
 
 
@@ -91,6 +96,17 @@ def decode(content: Content) -> bytes:
             parts.append(pattern(segment.line, offset, segment.length))
         offset += segment.length
     return b"".join(parts)
+
+
+def _next_known_record(raw: bytes, streams: Sequence[tuple[int, bytes]], at: int) -> int:
+    """First record boundary from ``at`` on where a stream has the same record; else the end."""
+    start = -(-at // RECORD_BYTES) * RECORD_BYTES
+    while start < len(raw):
+        record = raw[start : start + RECORD_BYTES]
+        if any(stream[start : start + RECORD_BYTES] == record for _, stream in streams):
+            return start
+        start += RECORD_BYTES
+    return len(raw)
 
 
 def _match_length(raw: bytes, stream: bytes, at: int) -> int:

@@ -38,7 +38,7 @@ def agent_program() -> Path:
 def raw_agent(user: int | None = None) -> Iterator[socket.socket]:
     """An agent serving a connected socket, run as user id ``user`` if given."""
     ours, theirs = socket.socketpair()
-    command = [agent_program(), "--stdio"]
+    command = [str(agent_program()), "--stdio"]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, user=user)
     theirs.close()
     try:
