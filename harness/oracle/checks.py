@@ -129,11 +129,7 @@ def _tree(steps: Sequence[Step], fs: str, crash: CrashEvidence) -> Iterator[Chec
             yield unknown(Rule.RECOVERED, "", "the recovered tree was not read")
         return
     expectation = Expectation(model, system)
-    if not expectation.anything_promised:
-        message = "nothing but an empty root directory was persisted up to here"
-        yield Check(Rule.PROMISE_ANY, Verdict.SKIPPED, "", message=message)
-    else:
-        yield passed(Rule.PROMISE_ANY, "", f"{len(model.persisted)} persistence ops")
+    yield from _promises(expectation, crash.line)
     if "" not in recovered.entries:
         yield unknown(Rule.RECOVERED, "", "the recovered root directory was not read")
     found = match(expectation, live, recovered)
@@ -141,6 +137,22 @@ def _tree(steps: Sequence[Step], fs: str, crash: CrashEvidence) -> Iterator[Chec
     yield from _guarded(
         Rule.CONTENT_LEGAL, lambda: judge_objects(expectation, live, recovered, found)
     )
+
+
+def _promises(expectation: Expectation, line: int) -> Iterator[Check]:
+    """How much there is to check here: nothing, nothing new, or something."""
+    if expectation.anything_promised:
+        count = len(expectation.model.persisted)
+        yield passed(Rule.PROMISE_ANY, "", f"promises of {count} persistence ops")
+    else:
+        message = "no name that must be there was persisted up to here"
+        yield Check(Rule.PROMISE_ANY, Verdict.SKIPPED, message=message)
+    before = Expectation(expectation.model, expectation.fs, before=line)
+    if expectation.promises() == before.promises():
+        message = "this persistence op promises nothing that an earlier one had not"
+        yield Check(Rule.PROMISE_NEW, Verdict.SKIPPED, message=message)
+    else:
+        yield passed(Rule.PROMISE_NEW, "", "something new")
 
 
 def _live_model(model: Model, live: Live, tree: Tree | None) -> list[Check]:

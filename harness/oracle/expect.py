@@ -8,12 +8,12 @@ after a crash it is that state or a later one. ``docs/oracle.md`` argues every r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from harness.oracle.history import Span
-from harness.oracle.model import ROOT, Inode, Model, Persisted, Promise, Slot
+from harness.oracle.history import Span, regions
+from harness.oracle.model import Inode, Model, Persisted, Promise, Slot
+from harness.oracle.sizes import legal_sizes
 
 
 class Fs(StrEnum):
@@ -39,8 +39,8 @@ class Floors:
     """Inode -> line: all names it had then, and that it no longer had its former ones."""
     entries: dict[int, int] = field(default_factory=dict)
     """Directory -> line: its whole list of entries."""
-    exists: dict[int, int] = field(default_factory=dict)
-    """Inode -> line: reachable under one of the names it had then or got later."""
+    exists: set[int] = field(default_factory=set)
+    """Inodes that came to be on disk together with something that was persisted."""
     attrs: dict[int, int] = field(default_factory=dict)
     """Inode -> line: every attribute but the times."""
     times: dict[int, int] = field(default_factory=dict)
@@ -67,17 +67,37 @@ class Binding:
 class Expectation:
     """The legal states of one crash point: of every slot, and of every inode."""
 
-    def __init__(self, model: Model, fs: Fs) -> None:
+    def __init__(self, model: Model, fs: Fs, *, before: int | None = None) -> None:
+        """``before`` leaves out what was promised on that line and later."""
         self.model = model
         self.fs = fs
-        self.floors = floors(model, fs)
+        self.floors = floors(model, fs, before)
         self._bindings: dict[Slot, Binding] = {}
 
     @property
     def anything_promised(self) -> bool:
-        """Whether anything but an empty root directory was persisted."""
+        """Whether an empty file system would break a promise, the root's own attributes aside."""
         bindings = (self.binding(slot) for slot in self.model.slots)
-        return bool(self.floors.exists) or any(b.promised for b in bindings)
+        return any(b.promised and b.legal != (None,) for b in bindings) or any(
+            self.possible_slots(inode, floor)
+            for inode in self.model.inodes
+            if (floor := self.exists_floor(inode))
+        )
+
+    def promises(self) -> tuple[object, ...]:
+        """All that is promised, as a value to compare with that of another moment."""
+        objects = [
+            (
+                inode.id,
+                self.attrs_settled(inode),
+                inode.xattrs.since(self.xattrs_floor(inode)),
+                tuple(regions(inode.changes, self.floors.spans(inode.id), inode.size.now())),
+                legal_sizes(inode, self.floors.spans(inode.id)),
+                self.possible_slots(inode.id, self.exists_floor(inode.id)),
+            )
+            for inode in self.model.inodes.values()
+        ]
+        return (objects, [self.binding(slot) for slot in sorted(self.model.slots)])
 
     def binding(self, slot: Slot) -> Binding:
         """What ``slot`` may be bound to; only "no such entry" for one that never was used."""
@@ -94,18 +114,17 @@ class Expectation:
             if inode is not None:
                 floor = max(floor, self._floor_by_inode(slot, inode))
         values: list[int | None] = []
-        given_up = False
-        for line, inode in history.since(floor):
+        since = history.since(floor)
+        for line, inode in since:
             named = self.floors.names.get(inode, -1) if inode is not None else -1
-            if line <= named and history.at(named) != inode:
-                given_up = True
-            elif inode not in values:
+            lost_for_good = line <= named and history.at(named) != inode
+            if not lost_for_good and inode not in values:
                 values.append(inode)
-        if self.fs is Fs.BTRFS and len(values) > 1 and None not in values:
+        if self.fs is Fs.BTRFS and len(since) > 1 and None not in values:
             # Replacing a name takes it out of the log at once; the new object enters the log only
             # if it was there before. The next fsync of anything writes the log as it then is.
             values.insert(0, None)
-        return Binding(tuple(values), len(values) == 1 and (floor > 0 or given_up))
+        return Binding(tuple(values), len(values) == 1 and (floor > 0 or len(since) > 1))
 
     def _floor_by_inode(self, slot: Slot, inode: int) -> int:
         """Line at which a promise about ``inode`` fixed that ``slot`` is bound to it, or 0."""
@@ -118,12 +137,23 @@ class Expectation:
         return floor
 
     def exists_floor(self, inode: int) -> int:
-        """Line since which the inode must be reachable under some name; 0 if never promised."""
-        floor = self.floors.exists.get(inode, 0)
-        order = self.floors.order
-        if order > floor and self.model.names_of(inode, order):
-            floor = order
-        return floor
+        """Line since which the inode must be reachable under some name; 0 if never promised.
+
+        What persists that an object exists need not persist its latest name: the names to look
+        under are those it had when its name was last persisted, or when it was made, and later.
+        """
+        floors, model = self.floors, self.model
+        lines = [floors.order] if model.names_of(inode, floors.order) else []
+        if not self.fs.ordered_metadata:
+            if inode in floors.exists:
+                lines.append(model.inodes[inode].born)
+            lines += [at for at in (floors.names.get(inode, 0),) if model.names_of(inode, at)]
+            lines += [
+                at
+                for directory, at in floors.entries.items()
+                if inode in model.children(directory, at).values()
+            ]
+        return max(lines, default=0)
 
     def possible_slots(self, inode: int, floor: int) -> set[Slot]:
         """Slots the inode was bound to at ``floor`` or later; empty if it lost its last name."""
@@ -160,9 +190,14 @@ class Expectation:
         return floor
 
     def attrs_settled(self, inode: Inode) -> bool:
-        """Whether every attribute was persisted and none can have changed since."""
-        floor = self.times_floor(inode)
-        return floor > 0 and max(inode.touched, default=0) <= floor
+        """Whether every attribute is as on the primary, provided that the inode is there at all.
+
+        It was persisted and not touched since, or never touched but when it was made.
+        """
+        last = max(inode.touched, default=0)
+        return 0 < last <= max(self.times_floor(inode), inode.born) or (
+            last == 0 and self.times_floor(inode) > 0
+        )
 
     def xattrs_floor(self, inode: Inode) -> int:
         """Line whose extended attributes of the inode are on disk; 0 for none."""
@@ -170,10 +205,12 @@ class Expectation:
         return max(self.floors.attrs.get(inode.id, 0), order)
 
 
-def floors(model: Model, fs: Fs) -> Floors:
-    """Floors after the last line of ``model``, on the file system ``fs``."""
+def floors(model: Model, fs: Fs, before: int | None = None) -> Floors:
+    """Floors after the last line of ``model``, of promises made before line ``before``."""
     result = Floors()
     for persisted in model.persisted:
+        if before is not None and persisted.line >= before:
+            break
         if persisted.promise is Promise.EVERYTHING:
             _everything(result, model, persisted.line)
         else:
@@ -187,7 +224,6 @@ def _everything(result: Floors, model: Model, line: int) -> None:
         if inode.born <= line:
             result.attrs[inode.id] = result.times[inode.id] = line
             result.data[inode.id].append(Span(line))
-    _exist(result, line, (inode for inode in model.paths(line).values() if inode != ROOT))
 
 
 def _one_inode(result: Floors, model: Model, fs: Fs, persisted: Persisted) -> None:
@@ -199,7 +235,7 @@ def _one_inode(result: Floors, model: Model, fs: Fs, persisted: Persisted) -> No
         result.order = max(result.order, *done, 0)
     linked = bool(model.names_of(inode.id, line))
     if linked:
-        _exist(result, line, (inode.id, *model.ancestors(inode.id, line)))
+        result.exists.update((inode.id, *model.ancestors(inode.id, line)))
     if not whole_inode:
         return
     result.attrs[inode.id] = line
@@ -209,10 +245,3 @@ def _one_inode(result: Floors, model: Model, fs: Fs, persisted: Persisted) -> No
         result.names[inode.id] = line
     if inode.is_dir:
         result.entries[inode.id] = line
-        _exist(result, line, model.children(inode.id, line).values())
-
-
-def _exist(result: Floors, line: int, inodes: Iterable[int]) -> None:
-    for inode in inodes:
-        if inode != ROOT:
-            result.exists[inode] = line

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from harness.model.content import ZERO
 from harness.model.tree import Entry, FileKind, Tree
 from harness.model.verdict import Check, Verdict
 from harness.oracle.expect import Expectation, Fs
-from harness.oracle.history import END, BadRange, Region, Span, bad_ranges, regions
+from harness.oracle.history import END, BadRange, Region, bad_ranges, regions
 from harness.oracle.match import Live, Match, dir_links
 from harness.oracle.model import ROOT, Inode
 from harness.oracle.rules import Rule, compared, failed, passed, unknown
+from harness.oracle.sizes import legal_sizes
 
-WRITEBACK_BYTES = 4096
-"""Write-back makes a file grow by whole blocks (or to its full size)."""
+CLOCK_TICK_NS = 10_000_000
+"""Coarsest step of the kernel's clock for file times (HZ=100)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +125,19 @@ def _xattrs(subject: Subject) -> Iterator[Check]:
 
 
 def _settled_attributes(subject: Subject) -> Iterator[Check]:
-    """Attributes compared with the primary's, where all of them were persisted and still hold."""
+    """Attributes compared with the primary's, where they were persisted and still hold."""
     expectation, inode, entry = subject.expectation, subject.inode, subject.entry
     reference = subject.reference
     if reference is None or not expectation.attrs_settled(inode):
+        yield from _age(subject)
         return
     message = "persisted, not changed since, and different"
-    if _times_kept(subject):
+    name_removed, entry_removed = _removals(expectation, inode)
+    if not entry_removed:
         yield compared(Rule.ATTR_MTIME, entry.path, reference.mtime_ns, entry.mtime_ns, message)
+    if entry_removed or name_removed:
+        yield from _age(subject)
+    else:
         yield compared(Rule.ATTR_CTIME, entry.path, reference.ctime_ns, entry.ctime_ns, message)
     if expectation.fs is Fs.BTRFS:
         return
@@ -140,17 +147,37 @@ def _settled_attributes(subject: Subject) -> Iterator[Check]:
         yield compared(Rule.ATTR_BLOCKS, entry.path, reference.blocks, entry.blocks, message)
 
 
-def _times_kept(subject: Subject) -> bool:
-    """Whether recovery keeps the times: btrfs replays names of its log as changes of their own."""
-    expectation, inode = subject.expectation, subject.inode
-    if expectation.fs is not Fs.BTRFS:
-        return True
-    last = max(inode.touched, default=0)
-    if last <= expectation.floors.order:
-        return True
-    return not inode.is_dir and not [
-        line for line in inode.logged if line > max(expectation.floors.order, inode.born)
+def _age(subject: Subject) -> Iterator[Check]:
+    """An object is no older than what was finished when it was made: else it is not of this run."""
+    born = subject.inode.born
+    before = [
+        other.ctime_ns
+        for number, other in subject.live.entries.items()
+        if max(subject.expectation.model.inodes[number].touched, default=0) <= born
     ]
+    if born == 0 or not before:
+        return
+    path, oldest = subject.entry.path, max(before) - CLOCK_TICK_NS
+    if subject.entry.ctime_ns >= oldest:
+        yield passed(Rule.ATTR_CTIME, path, f"at least {oldest}")
+    else:
+        message = "older than what was there before any step made it"
+        yield failed(Rule.ATTR_CTIME, path, f"at least {oldest}", subject.entry.ctime_ns, message)
+
+
+def _removals(expectation: Expectation, inode: Inode) -> tuple[bool, bool]:
+    """Whether btrfs may replay the removal of a name of the inode, or of an entry in it.
+
+    It carries the removal out as a change of its own: the directory gets new times, the inode a
+    new change time.
+    """
+    name_removed = entry_removed = False
+    if expectation.fs is Fs.BTRFS:
+        for slot, history in expectation.model.slots.items():
+            for (_, value), _ in pairwise(history.since(expectation.floors.order)):
+                entry_removed |= value is not None and slot.dir == inode.id
+                name_removed |= value == inode.id
+    return name_removed, entry_removed
 
 
 def _wholly_persisted(subject: Subject) -> bool:
@@ -171,37 +198,6 @@ def _size(subject: Subject) -> Iterator[Check]:
     else:
         message = "a size the file did not have, then or later"
         yield failed(rule, entry.path, expected, entry.size, message)
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """Legal sizes of a file: ``steps``, ascending, and what write-back may leave in between."""
-
-    steps: tuple[int, ...]
-
-    def allow(self, size: int) -> bool:
-        """Whether the file may have ``size`` bytes after the crash."""
-        between = self.steps[0] <= size <= self.steps[-1]
-        return size in self.steps or (between and size % WRITEBACK_BYTES == 0)
-
-
-def legal_sizes(inode: Inode, spans: Sequence[Span]) -> Sizes:
-    """Sizes the file had at its last full floor and later, or was on the way to.
-
-    A floor on a range promises no exact size, only what is needed to reach the range's end. The
-    end of a range that was allocated or zeroed inside a file not yet written back can become its
-    size on disk (ext4), ahead of the bytes behind it.
-    """
-    floor = max((span.line for span in spans if span.end == END), default=0)
-    sizes = {size for _, size in inode.size.since(floor)}
-    least = min(sizes)
-    for span in spans:
-        if span.end != END and span.line >= floor:
-            later = [size for line, size in inode.size.since(span.line) if line > span.line]
-            least = max(least, min([span.end, *later]))
-    passing = {end for line, end in inode.ends if line > floor}
-    steps = {size for size in sizes | passing | {least} if least <= size <= max(sizes)}
-    return Sizes(tuple(sorted(steps)))
 
 
 def _content(subject: Subject) -> Iterator[Check]:

@@ -15,6 +15,7 @@ class Rule(StrEnum):
     STEPS_ERRNO = "steps/errno"
     CASE_CRASHES = "case/crashes"
     PROMISE_ANY = "promise/any"
+    PROMISE_NEW = "promise/new"
     NAME_PERSISTED = "name/persisted"
     NAME_GONE = "name/gone"
     NAME_LEGAL = "name/legal"
