@@ -18,8 +18,9 @@ from harness.oracle.checks import judge_crash
 from harness.oracle.expect import Expectation, Fs
 from harness.oracle.history import Region, bad_ranges, regions
 from harness.oracle.inode_rules import data_text, legal_text
-from harness.oracle.model import Inode, execute
+from harness.oracle.model import execute
 from harness.oracle.name_rules import one_of
+from harness.oracle.objects import Inode
 from harness.oracle.sizes import legal_sizes
 
 _BROKEN, _OPEN, _SAME = "!", "~", " "

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.oracle.history import Span, regions
-from harness.oracle.model import Inode, Model, Persisted, Promise, Slot
+from harness.oracle.model import Model
+from harness.oracle.objects import Inode, Persisted, Promise, Slot
 from harness.oracle.sizes import legal_sizes
 
 

@@ -13,7 +13,7 @@ from harness.model.verdict import Check, Verdict
 from harness.oracle.expect import Expectation, Fs
 from harness.oracle.history import END, BadRange, Region, bad_ranges, regions
 from harness.oracle.match import Live, Match, dir_links
-from harness.oracle.model import ROOT, Inode
+from harness.oracle.objects import ROOT, Inode
 from harness.oracle.rules import Rule, compared, failed, passed, unknown
 from harness.oracle.sizes import legal_sizes
 

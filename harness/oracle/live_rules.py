@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from harness.model.tree import Entry, FileKind, Tree
 from harness.oracle.history import Region, bad_ranges, regions
 from harness.oracle.match import Live
-from harness.oracle.model import ROOT, Inode, Model
+from harness.oracle.model import Model
+from harness.oracle.objects import ROOT, Inode
 
 
 def live_differences(model: Model, live: Live, tree: Tree) -> tuple[str, ...]:

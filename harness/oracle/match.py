@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from harness.model.tree import Entry, FileKind, Tree
 from harness.oracle.expect import Binding, Expectation, Fs
-from harness.oracle.model import ROOT, Model, Slot
+from harness.oracle.model import Model
+from harness.oracle.objects import ROOT, Slot
 
 
 @dataclass(frozen=True, slots=True)

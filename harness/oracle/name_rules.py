@@ -9,7 +9,8 @@ from harness.model.tree import Entry, Tree
 from harness.model.verdict import Check
 from harness.oracle.expect import Expectation
 from harness.oracle.match import Live, Match
-from harness.oracle.model import ROOT, Model, Slot
+from harness.oracle.model import Model
+from harness.oracle.objects import ROOT, Slot
 from harness.oracle.rules import Rule, compared, failed, passed
 
 ABSENT = "absent"

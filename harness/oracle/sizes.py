@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.oracle.history import END, Span
-from harness.oracle.model import Inode
+from harness.oracle.objects import Inode
 
 WRITEBACK_BYTES = 4096
 """Write-back makes a file grow by whole blocks (or to its full size)."""
