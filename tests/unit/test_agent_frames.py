@@ -73,9 +73,16 @@ def test_a_bad_frame_is_answered_with_why(wire: socket.socket, data: bytes, why:
 
 
 def test_a_frame_that_stops_half_way_is_given_up(wire: socket.socket) -> None:
-    # The length swallows the greeting that follows, until the agent loses its patience.
-    (error,) = answers(wire, header(length=10_000))
+    wire.sendall(header(length=10_000) + b"x" * 100)
+    (error,) = FrameReader().feed(wire.recv(65536))
     assert b"half-way" in error.payload
+    assert answers(wire, b"") == []
+
+
+def test_a_greeting_ends_a_frame_that_was_cut_short(wire: socket.socket) -> None:
+    cut = encode_frame(Frame(FrameType.REQUEST, 5, b"rmmod " + b"x" * 10_000))[:5000]
+    (error,) = answers(wire, cut)
+    assert b"greeting" in error.payload
 
 
 def test_a_frame_type_of_the_agents_own_is_refused(wire: socket.socket) -> None:

@@ -151,6 +151,21 @@ static void resync(struct conn *c, size_t least)
 	}
 }
 
+/*
+ * A host that left in the middle of a frame and came back greets, again and again, and every
+ * greeting would count as payload. No script holds NUL bytes, so a greeting at the end is one.
+ */
+static bool ends_in_greeting(const struct conn *c)
+{
+	struct header h;
+
+	if (c->rx.len - c->pos <= HEADER_BYTES)
+		return false;
+	memcpy(&h, c->rx.data + c->rx.len - HEADER_BYTES, HEADER_BYTES);
+	return !memcmp(h.magic, magic, sizeof(magic)) && le16toh(h.version) == PROTOCOL_VERSION &&
+	       le16toh(h.type) == FRAME_HELLO && !h.len && !h.crc;
+}
+
 /* Look at the bytes at hand: 1 for a frame, 0 if more bytes are needed. */
 static int parse(struct conn *c, struct frame *f)
 {
@@ -173,8 +188,10 @@ static int parse(struct conn *c, struct frame *f)
 			why = "frame of another protocol version";
 		else if (f->len > FRAME_PAYLOAD_MAX)
 			why = "payload exceeds 64 MiB";
-		else if (have - HEADER_BYTES < f->len)
+		else if (have - HEADER_BYTES < f->len && !ends_in_greeting(c))
 			return 0;
+		else if (have - HEADER_BYTES < f->len)
+			why = "frame cut short by a greeting";
 		else if (crc32_of(f->payload, f->len) != le32toh(h.crc))
 			why = "payload does not match its CRC-32";
 		if (!why) {
