@@ -13,6 +13,7 @@ from report_cases import info, result
 
 from harness.model.case import CaseId, CaseResult
 from harness.model.verdict import Check, Verdict
+from harness.report import junit
 from harness.report.junit import FILE_LIMIT_BYTES, write_junit
 from harness.report.store import CaseTexts, RunStore
 from harness.report.xmltext import cut_middle, one_line, xml_safe
@@ -225,6 +226,16 @@ def test_huge_evidence_is_cut_in_the_middle(store: RunStore) -> None:
     assert "first" in text
     assert "last" in text
     assert f"cut here; all of it is in {store.path}/cases/ace-seq1/000000" in text
+
+
+def test_evidence_of_all_cases_together_is_bounded(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(junit, "_DETAIL_LIMIT_BYTES", 1000)
+    results = [result(number, Verdict.FAIL) for number in range(50)]
+    texts = [text_of(case, "failure") for case in cases(write_junit(store, info(50), results))]
+    assert "replay: " in texts[0]
+    assert texts[-1] == f"evidence: {store.case_folder(results[-1].case_id)}"
 
 
 def test_files_of_an_earlier_writing_do_not_stay(store: RunStore) -> None:

@@ -114,6 +114,7 @@ def test_a_full_disk_is_named_and_loses_nothing(
     monkeypatch.undo()
 
     assert (store.path / RESULTS).read_bytes() == before
+    assert {path.name for path in store.path.iterdir()} == {RESULTS, "run.json"}
     assert load_run(store.path).info == info(planned=3)
     store.append(result(3))
     assert list(load_run(store.path).results()) == [result(1), result(3)]
