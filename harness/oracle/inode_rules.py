@@ -41,12 +41,10 @@ def judge_objects(
     expectation: Expectation, live: Live, tree: Tree, found: Match
 ) -> Iterator[Check]:
     """Every rule about objects; one that may be several is judged as the one it fits best."""
-    seen: set[int] = set()
     for path, inodes in sorted(found.objects.items()):
         entry = tree.entries.get(path)
-        if entry is None or entry.ino in seen:
+        if entry is None:
             continue
-        seen.add(entry.ino)
         readings = [
             list(_object(Subject(expectation, live, tree, entry, expectation.model.inodes[i])))
             for i in sorted(inodes)

@@ -147,7 +147,7 @@ def relinked(tree: Tree) -> Tree:
     return Tree(entries)
 
 
-def edited(path: str, **fields: object) -> Callable[[Tree], Tree]:
+def edited(path: str, /, **fields: object) -> Callable[[Tree], Tree]:
     """Change fields of one entry."""
 
     def change(tree: Tree) -> Tree:
