@@ -23,12 +23,16 @@ def suites() -> None:
     the same bounds, repetitions and workloads that cannot execute included.
     """
     rows = [_row(name) for name in SUITE_NAMES]
-    if sys.stdout.isatty():
+    if _on_terminal():
         Console().print(_table(rows))
         return
     click.echo("\t".join(_COLUMNS))
     for row in rows:
         click.echo("\t".join(row))
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _row(name: str) -> tuple[str, str, str, str]:
