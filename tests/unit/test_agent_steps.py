@@ -138,18 +138,18 @@ def test_a_second_open_of_a_name_keeps_the_first_handle_until_the_end(
     agent: Agent, root: Path
 ) -> None:
     pid = int(agent.run(["exec", "5000", "sh", "-c", "echo $PPID"], soon()).text)
-    open_files: list[int] = []
+    open_files: list[str] = []
 
     def count(_: object) -> bool:
         # The agent stands at the checkpoint: look at its handles from outside.
-        links = (os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
-        open_files.append(sum(str(root) in link for link in links))
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        open_files.extend(sorted(link for link in links if str(root) in link))
         return True
 
     steps = (OPEN_FOO, "unlink foo", OPEN_FOO, "checkpoint 1")
     lines = [f"step {n} {step}" for n, step in enumerate(steps, start=1)]
     assert run(agent, f"begin {root}", *lines, "end", on_event=count).ok
-    assert open_files == [2]
+    assert open_files == [f"{root}/foo", f"{root}/foo (deleted)"]
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,15 @@ def test_a_big_sparse_file_is_hashed_and_a_huge_one_refused(agent: Agent, root: 
     assert (entries["huge"].digest, entries["huge"].error) == (None, "read: EFBIG")
 
 
+def test_content_of_all_files_together_fits_a_response(agent: Agent, root: Path) -> None:
+    for name in "abc":
+        with (root / name).open("wb") as file:
+            file.truncate(20 << 20)
+    entries = read(agent, root, "full", str(30 << 20)).entries
+    assert [entries[name].content is not None for name in "abc"] == [True, True, False]
+    assert len({entries[name].digest for name in "abc"}) == 1
+
+
 def test_recovered_writes_are_told_apart(agent: Agent, root: Path) -> None:
     assert run_steps(
         agent, root, "open foo O_RDWR|O_CREAT 0777", "write foo 0 8192", "write foo 16384 4096"

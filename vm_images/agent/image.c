@@ -191,7 +191,6 @@ static int flush_data(const struct image *im, struct pending *p, int fd, const c
 	int ret = write_blocks(im, p->first, p->end, fd, path, out);
 
 	p->written += p->end - p->first;
-	p->first = p->end;
 	return ret;
 }
 
