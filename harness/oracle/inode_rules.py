@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from harness.model.content import ZERO
 from harness.model.tree import Entry, FileKind, Tree
@@ -16,9 +15,7 @@ from harness.oracle.match import Live, Match, dir_links
 from harness.oracle.objects import ROOT, Inode
 from harness.oracle.rules import Rule, compared, failed, passed, unknown
 from harness.oracle.sizes import legal_sizes
-
-CLOCK_TICK_NS = 10_000_000
-"""Coarsest step of the kernel's clock for file times (HZ=100)."""
+from harness.oracle.times import judge_times
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,57 +122,15 @@ def _xattrs(subject: Subject) -> Iterator[Check]:
 def _settled_attributes(subject: Subject) -> Iterator[Check]:
     """Attributes compared with the primary's, where they were persisted and still hold."""
     expectation, inode, entry = subject.expectation, subject.inode, subject.entry
+    yield from judge_times(expectation, subject.live, inode, entry)
     reference = subject.reference
-    if reference is None or not expectation.attrs_settled(inode):
-        yield from _age(subject)
+    if reference is None or expectation.fs is Fs.BTRFS or not expectation.attrs_settled(inode):
         return
     message = "persisted, not changed since, and different"
-    name_removed, entry_removed = _removals(expectation, inode)
-    if not entry_removed:
-        yield compared(Rule.ATTR_MTIME, entry.path, reference.mtime_ns, entry.mtime_ns, message)
-    if entry_removed or name_removed:
-        yield from _age(subject)
-    else:
-        yield compared(Rule.ATTR_CTIME, entry.path, reference.ctime_ns, entry.ctime_ns, message)
-    if expectation.fs is Fs.BTRFS:
-        return
     if inode.is_dir:
         yield compared(Rule.SIZE_DIR, entry.path, reference.size, entry.size, message)
     if expectation.fs is Fs.EXT4 and (inode.is_dir or _wholly_persisted(subject)):
         yield compared(Rule.ATTR_BLOCKS, entry.path, reference.blocks, entry.blocks, message)
-
-
-def _age(subject: Subject) -> Iterator[Check]:
-    """An object is no older than what was finished when it was made: else it is not of this run."""
-    born = subject.inode.born
-    before = [
-        other.ctime_ns
-        for number, other in subject.live.entries.items()
-        if max(subject.expectation.model.inodes[number].touched, default=0) <= born
-    ]
-    if born == 0 or not before:
-        return
-    path, oldest = subject.entry.path, max(before) - CLOCK_TICK_NS
-    if subject.entry.ctime_ns >= oldest:
-        yield passed(Rule.ATTR_CTIME, path, f"at least {oldest}")
-    else:
-        message = "older than what was there before any step made it"
-        yield failed(Rule.ATTR_CTIME, path, f"at least {oldest}", subject.entry.ctime_ns, message)
-
-
-def _removals(expectation: Expectation, inode: Inode) -> tuple[bool, bool]:
-    """Whether btrfs may replay the removal of a name of the inode, or of an entry in it.
-
-    It carries the removal out as a change of its own: the directory gets new times, the inode a
-    new change time.
-    """
-    name_removed = entry_removed = False
-    if expectation.fs is Fs.BTRFS:
-        for slot, history in expectation.model.slots.items():
-            for (_, value), _ in pairwise(history.since(expectation.floors.order)):
-                entry_removed |= value is not None and slot.dir == inode.id
-                name_removed |= value == inode.id
-    return name_removed, entry_removed
 
 
 def _wholly_persisted(subject: Subject) -> bool:
