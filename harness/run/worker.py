@@ -46,9 +46,10 @@ class Worker:
         self._pair: Pair | None = None
         self._benches: dict[str, Bench] = {}
         self._boots = 0
+        self._ready = False
 
     def run(self, case: Case) -> CaseResult:
-        """The result of ``case``; InfraError only when no pair can be had at all."""
+        """The result of ``case``; InfraError when no target could ever be set up on a pair."""
         attempts: list[str] = []
         while True:
             result = self._attempt(case)
@@ -56,6 +57,9 @@ class Worker:
                 break
             attempts.append(result.infra_error)
             self._publish(CaseRetried(case.case_id, result.infra_error, self.number))
+        if result.infra_error is not None and not self._ready:
+            # Nothing ever worked here: the same would be said of every other case.
+            raise InfraError(f"no case can run: {result.infra_error}")
         result = replace(result, attempts=tuple(attempts))
         if result.verdict is Verdict.FAIL and case.case_id.target != CONTROL:
             result = replace(result, control=self._control(case))
@@ -80,6 +84,8 @@ class Worker:
         started = time.perf_counter()
         try:
             bench = self._bench(case.case_id.target, case.case_id.fs)
+            # Booting and setting up is shared by many cases and belongs to none of them.
+            started = time.perf_counter()
             what = f"case {case.case_id} to end"
             observed = bench.run(case.workload.steps, Deadline.after(self._options.timeout_s, what))
         except (InfraError, ProtocolError) as error:
@@ -157,6 +163,7 @@ class Worker:
         target = make_target(target_name, self._builder.image, defect)
         bench = Bench(pair, target, fs, impostor is not None)
         bench.set_up()
+        self._ready = True
         if impostor is not None:
             install_impostor(pair.backup.agent, fs, impostor)
         self._benches[target_name] = bench

@@ -60,7 +60,9 @@ class RollbaccineTarget:
         # A fresh port per incarnation: a late connection of an earlier pair cannot reach this one.
         port = _FIRST_PORT + self._incarnation % _PORTS
         table = f"0 {length // _SECTOR_BYTES} rollbaccine {_DISK} {role}"
-        table += f" {self._incarnation} {self._address} {port}"
+        # Identities are never used twice, neither by the two nodes nor over incarnations.
+        identity = 2 * self._incarnation + (role == "backup")
+        table += f" {identity} {self._address} {port}"
         if self._defect is not None and DEFECTS[self._defect.partition(":")[0]] == role:
             table += f" 2 fault {self._defect}"
         return table
