@@ -177,7 +177,7 @@ def test_a_program_that_does_not_exist(agent: Agent) -> None:
 
 def test_the_process_group_dies_at_the_time_out(agent: Agent, root: Path) -> None:
     script = f"sleep 1000 & echo $! > {root}/child; echo started; wait"
-    failure = fault(run(agent, ["exec", "300", "sh", "-c", script]))
+    failure = fault(run(agent, ["exec", "2000", "sh", "-c", script]))
     assert (failure.status, failure.text) == (-errno.ETIMEDOUT, "started\n")
     child = int((root / "child").read_text())
     status = Path(f"/proc/{child}/status")
