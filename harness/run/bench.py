@@ -21,6 +21,8 @@ from harness.target.base import Line, Target
 
 SETUP_TIMEOUT_S = 180.0
 _MOST_BLOCKS = 64
+_MOST_SNAPSHOTS = 20
+_MOST_LOOKS = 5
 _T = TypeVar("_T")
 
 
@@ -96,12 +98,34 @@ class Bench:
         machine = self.pair.primary.machine
         self._timed("pause", machine.pause)
         try:
-            script = scripts.inspect_script(self.fs, self.target, self._impostor)
-            result = self.pair.backup.agent.run_script(script, deadline)
+            for _ in range(_MOST_LOOKS):
+                snapshot, inspection = self._inspect(deadline)
+                if not self.target.replicated or observe.undisturbed(snapshot, inspection):
+                    break
         finally:
             self._timed("resume", machine.resume)
-        observe.add_inspect_phases(self._phases, result)
-        return observe.crash_evidence(event, result, self.target, self.fs, steps)
+        return observe.crash_evidence(event, snapshot, inspection, self.target, self.fs, steps)
+
+    def _inspect(self, deadline: Deadline) -> tuple[ScriptResult, ScriptResult]:
+        """One look at the backup: its snapshot, and what recovery makes of it.
+
+        What the primary sent last may still be on the link when the backup reports that it has
+        applied all it received. Since the primary is paused this ends soon: a snapshot during which
+        something arrived is dropped and taken again.
+        """
+        agent = self.pair.backup.agent
+        for _ in range(_MOST_SNAPSHOTS):
+            script = scripts.snapshot_script(self.fs, self.target, self._impostor)
+            snapshot = agent.run_script(script, deadline)
+            observe.add_inspect_phases(self._phases, snapshot)
+            if not self.target.replicated or observe.undisturbed(snapshot, snapshot):
+                break
+            observe.add_inspect_phases(
+                self._phases, agent.run_script(scripts.drop_snapshot_script(), deadline)
+            )
+        inspection = agent.run_script(scripts.inspect_script(self.fs, self.target), deadline)
+        observe.add_inspect_phases(self._phases, inspection)
+        return snapshot, inspection
 
     def _compare(
         self, deadline: Deadline

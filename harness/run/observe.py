@@ -76,23 +76,37 @@ def step_errors(result: ScriptResult) -> tuple[tuple[int, str], ...]:
 
 def crash_evidence(
     event: CheckpointEvent,
-    result: ScriptResult,
+    snapshot: ScriptResult,
+    inspection: ScriptResult,
     target: Target,
     fs: FileSystem,
     steps: Sequence[Step],
 ) -> CrashEvidence:
     """What one crash point showed; parts that could not be had are None."""
     lines = writing_lines(steps)
+    results = inspection.results
     return CrashEvidence(
         checkpoint=event.checkpoint,
         line=event.line,
         live=_tree(_find(event.results, "tree"), lines),
-        drain=_drain(event, result) if target.replicated else None,
-        mount=_tool(_find(result.results, "mount")),
-        recovered=_tree(_find(result.results, "tree"), lines),
-        fsck=_fsck(_find(result.results, "exec"), fs),
-        probe=_tool(_find(result.results, "probe")),
+        drain=_drain(event, snapshot, inspection) if target.replicated else None,
+        mount=_tool(_find(results, "mount")),
+        recovered=_tree(_find(results, "tree"), lines),
+        fsck=_fsck(_find(results, "exec"), fs),
+        probe=_tool(_find(results, "probe")),
     )
+
+
+def undisturbed(before: ScriptResult, after: ScriptResult) -> bool:
+    """Whether the backup had applied all it received, and received nothing from then on.
+
+    ``before`` ends its drain with a status, ``after`` ends with one.
+    """
+    waited = _find(before.results, "dm-wait")
+    if waited is None or not waited.ok:
+        return False
+    first, last = _status(waited), _status(_find(after.results, "dm-status"))
+    return bool(last) and first.get("received") == last.get("received") == last.get("applied")
 
 
 def _find(results: Sequence[CommandResult], command: str) -> CommandResult | None:
@@ -123,28 +137,17 @@ def _fsck(result: CommandResult | None, fs: FileSystem) -> ToolResult | None:
     return tool_result(clean, result.status, result.payload)
 
 
-def _drain(event: CheckpointEvent, result: ScriptResult) -> Drain:
-    """The drain held when nothing more arrived between the wait and the end of the inspection.
-
-    What the backup applies while its device is being read would be a race of our own making.
-    """
-    promised = _status(_find(event.results, "dm-status"))
-    waited = _find(result.results, "dm-wait")
-    before = _status(waited)
-    after = _status(_find(result.results, "dm-status"))
-    steady = before.get("received") == after.get("received") == after.get("applied")
+def _drain(event: CheckpointEvent, snapshot: ScriptResult, inspection: ScriptResult) -> Drain:
+    """What the primary had promised, and whether the backup stood still while it was looked at."""
+    promised = _find(event.results, "dm-status")
+    waited = _find(snapshot.results, "dm-wait")
+    last = _find(inspection.results, "dm-status")
     return Drain(
-        quiesced=waited is not None and waited.ok and bool(after) and steady,
-        promised=_index(promised, "acked"),
-        applied=_index(before, "applied"),
-        status=" | ".join(
-            f"{name}: {text}" for name, text in (
-                ("primary", _text(_find(event.results, "dm-status"))),
-                ("backup before", _text(waited)),
-                ("backup after", _text(_find(result.results, "dm-status"))),
-            )
-        ),
-    )  # fmt: skip
+        quiesced=undisturbed(snapshot, inspection),
+        promised=_index(_status(promised), "acked"),
+        applied=_index(_status(waited), "applied"),
+        status=f"primary: {_text(promised)} | backup: {_text(waited)} | after: {_text(last)}",
+    )
 
 
 def _status(result: CommandResult | None) -> dict[str, str]:

@@ -52,8 +52,8 @@ def workload_script(fs: FileSystem, target: Target, steps: Sequence[Step]) -> li
     ]
 
 
-def inspect_script(fs: FileSystem, target: Target, substitute: bool = False) -> list[Line]:
-    """Drain, snapshot, recover by mounting, read, use, unmount, check; leave nothing behind.
+def snapshot_script(fs: FileSystem, target: Target, substitute: bool = False) -> list[Line]:
+    """Drain, take the copy-on-write snapshot, and say whether anything arrived meanwhile.
 
     ``substitute`` looks at the impostor in the backup's place instead (a test of the harness).
     """
@@ -63,6 +63,18 @@ def inspect_script(fs: FileSystem, target: Target, substitute: bool = False) -> 
     return [
         *target.drain_lines(DRAIN_TIMEOUT_MS),
         ("dm-create", SNAPSHOT, "-", "RW", table),
+        *(("always", *line) for line in target.backup_status_lines()),
+    ]
+
+
+def drop_snapshot_script() -> list[Line]:
+    """Remove a snapshot that was taken too early."""
+    return [("dm-remove", SNAPSHOT)]
+
+
+def inspect_script(fs: FileSystem, target: Target) -> list[Line]:
+    """Recover the snapshot by mounting it, read it, use it, check it; leave nothing behind."""
+    return [
         ("mount", SNAPSHOT_DEVICE, SNAPSHOT_MOUNT, fs.name, fs.mount_options),
         ("tree", SNAPSHOT_MOUNT, "full"),
         ("probe", SNAPSHOT_MOUNT),
