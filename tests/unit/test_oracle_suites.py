@@ -17,8 +17,7 @@ from harness.model.verdict import Check, Verdict
 from harness.oracle import judge_crash
 from harness.oracle.model import execute
 
-SUITES = ("smoke", "ace-seq1", "ace-seq1-nested", "paper-seq1")
-PARENTS = 1
+SUITES = ("smoke", "ace-seq1-nested", "paper-seq1")
 
 
 def workloads(suite: str) -> Iterator[tuple[str, tuple[Step, ...]]]:
@@ -26,7 +25,7 @@ def workloads(suite: str) -> Iterator[tuple[str, tuple[Step, ...]]]:
     if suite in SUITES:
         yield from ((workload.id, workload.steps) for workload in load_suite(suite))
     else:
-        sample = load_suite(suite).sample(200, seed=1)
+        sample = load_suite(suite).sample(80, seed=1)
         yield from ((workload.id, workload.steps) for workload in sample)
 
 
@@ -98,4 +97,4 @@ def test_a_stale_tree_fails_where_a_sync_promised_everything(fs: str) -> None:
                 old = judge_crash(steps, fs, with_tree(crash, tree_at(model, fs, line)))
                 assert worst(old) is Verdict.FAIL, f"{name} {number}: as of line {line}"
                 stale += 1
-    assert stale > 100
+    assert stale > 50
