@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic, TypeVar
 
-from harness.model.content import ZERO, Content, Segment, pattern
+from harness.model.content import RECORD_BYTES, ZERO, Content, Segment, pattern
 
 T = TypeVar("T")
 
@@ -187,6 +187,10 @@ def _bad_bytes(segment: Segment, start: int, low: int, high: int, region: Region
         return []
     # A stray equal byte inside a wrong range is chance, not evidence of a correct byte.
     first, last = (wrong[0], wrong[-1] + 1) if wrong else (low, high)
+    if segment.line >= 0:
+        # Data of a write comes in records, of which any two have some bytes in common.
+        first = max(low, first - first % RECORD_BYTES)
+        last = min(high, last + -last % RECORD_BYTES)
     return [BadRange(first, last, region, segment.line)]
 
 

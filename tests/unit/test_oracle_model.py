@@ -105,7 +105,9 @@ def test_a_handle_belongs_to_the_name_it_was_opened_by() -> None:
         ("write foo 0 32768; falloc foo 0 32768 32768", 65536, (32768, 65536), (0, 32768)),
     ],
 )  # fmt: skip
-def test_size_and_bytes(text: str, size: int, zero: tuple[int, int], line_2: tuple[int, int]) -> None:
+def test_size_and_bytes(
+    text: str, size: int, zero: tuple[int, int], line_2: tuple[int, int]
+) -> None:
     found = data(run(f"+foo; {text}"), "foo")
     assert len(found) == size
     assert found[slice(*zero)] == bytes(zero[1] - zero[0])
