@@ -34,8 +34,11 @@ BACKUP_ADDRESS = "10.77.0.2"
 # Expedited grace periods: removing a device-mapper device waits for several of them.
 COMMAND_LINE = (
     "console=ttyS0,115200 loglevel=5 panic=-1 oops=panic rcupdate.rcu_expedited=1 "
-    "sysctl.kernel.hung_task_timeout_secs=60 mitigations=off nokaslr"
+    "sysctl.kernel.hung_task_timeout_secs=60 mitigations=off nokaslr "
+    # What is under way must fit the host's socket buffer, or frames are lost and sent again.
+    'sysctl.net.ipv4.tcp_rmem="4096 65536 98304" net.ifnames=0'
 )
+_MACS = ("52:54:00:ac:e0:01", "52:54:00:ac:e0:02")
 _TAIL_LINES = 20
 
 
@@ -118,11 +121,11 @@ class PairBuilder:
         """
         folder = self.live.path / f"pair-{label}"
         folder.mkdir(exist_ok=True)
-        port = _free_port()
+        ports = _free_ports()
         started: list[Machine] = []
         try:
             for role in ("primary", "backup"):
-                started.append(self.hypervisor.start(self._spec(folder, role, label, port)))
+                started.append(self.hypervisor.start(self._spec(folder, role, label, ports)))
             deadline = Deadline.after(self.boot_timeout_s, f"guests of pair {label} to boot")
             guests = [
                 self._greet(machine, folder, role, deadline)
@@ -134,7 +137,7 @@ class PairBuilder:
             raise
         return Pair(*guests)
 
-    def _spec(self, folder: Path, role: str, label: str, port: int) -> MachineSpec:
+    def _spec(self, folder: Path, role: str, label: str, ports: tuple[int, int]) -> MachineSpec:
         primary = role == "primary"
         console = folder / f"{role}.log"
         console.write_bytes(b"")
@@ -153,7 +156,7 @@ class PairBuilder:
             owner=self.live.owner,
             memory_mib=self.memory_mib,
             disks=(DiskSpec(own), DiskSpec(control, read_only=not primary, shareable=True)),
-            link=LinkSpec(primary, port, "52:54:00:ac:e0:01" if primary else "52:54:00:ac:e0:02"),
+            link=LinkSpec(*ports, _MACS[0]) if primary else LinkSpec(*ports[::-1], _MACS[1]),
         )
 
     def _greet(self, machine: Machine, folder: Path, role: str, deadline: Deadline) -> Guest:
@@ -186,9 +189,12 @@ def _sparse(path: Path) -> Path:
     return path
 
 
-def _free_port() -> int:
-    """A loopback port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def _free_ports() -> tuple[int, int]:
+    """Two UDP ports of the loopback that nobody uses at this moment."""
+    with (
+        socket.socket(type=socket.SOCK_DGRAM) as one,
+        socket.socket(type=socket.SOCK_DGRAM) as other,
+    ):
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]

@@ -37,10 +37,11 @@ class DiskSpec:
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """One end of the private point-to-point link of a pair, on the host's loopback."""
+    """One end of the private point-to-point link of a pair: datagrams on the host's loopback."""
 
-    listens: bool
     port: int
+    """UDP port of this end."""
+    peer_port: int
     mac: str
 
 
