@@ -8,6 +8,7 @@ after a crash it is that state or a later one. ``docs/oracle.md`` argues every r
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -116,16 +117,26 @@ class Expectation:
                 floor = max(floor, self._floor_by_inode(slot, inode))
         values: list[int | None] = []
         since = history.since(floor)
-        for line, inode in since:
-            named = self.floors.names.get(inode, -1) if inode is not None else -1
-            lost_for_good = line <= named and history.at(named) != inode
-            if not lost_for_good and inode not in values:
+        for at, (_, inode) in enumerate(since):
+            if inode not in values and not self._lost_for_good(inode, since[at + 1 :]):
                 values.append(inode)
         if self.fs is Fs.BTRFS and len(since) > 1 and None not in values:
             # Replacing a name takes it out of the log at once; the new object enters the log only
             # if it was there before. The next fsync of anything writes the log as it then is.
             values.insert(0, None)
         return Binding(tuple(values), len(values) == 1 and (floor > 0 or len(since) > 1))
+
+    def _lost_for_good(
+        self, inode: int | None, following: Sequence[tuple[int, int | None]]
+    ) -> bool:
+        """Whether ``inode``, bound to a name until ``following``, had that loss persisted.
+
+        Its own fsync does that where the name was unlinked or renamed away; where another object
+        was renamed over it, btrfs does not note the loss with the one that lost.
+        """
+        if inode is None or not following or following[0][1] is not None:
+            return False
+        return following[0][0] <= self.floors.names.get(inode, -1)
 
     def _floor_by_inode(self, slot: Slot, inode: int) -> int:
         """Line at which a promise about ``inode`` fixed that ``slot`` is bound to it, or 0."""

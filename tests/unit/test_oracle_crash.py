@@ -22,7 +22,7 @@ from oracle_trees import (
 )
 
 from harness.model.content import pattern
-from harness.model.tree import Tree
+from harness.model.tree import FileKind, Tree
 
 ALL = FILE_SYSTEMS
 ORDERED = ("ext4", "xfs")
@@ -47,6 +47,12 @@ def copied(source: str, to: str, **fields: object) -> Change:
         return relinked(Tree({**tree.entries, to: extra}))
 
     return change
+
+
+def copied_root_file(tree: Tree, to: str, ino: int) -> Tree:
+    """An empty file added to the root."""
+    return copied("", to, kind=FileKind.FILE, size=0, ino=ino, mode=0o777, content=(),
+                  ctime_ns=1001 * 10**9, mtime_ns=1001 * 10**9)(tree)  # fmt: skip
 
 
 def state_after(line: int, text: str, fs: str) -> Change:
@@ -75,7 +81,7 @@ BROKEN: list[tuple[str, str, tuple[str, ...], Change, tuple[str, str]]] = [
     ("data beside an overwrite changed", TWICE, ALL,
      rewritten("foo", pattern(5, 0, 5000) + bytes(96) + pattern(2, 5096, 27672), [2, 5]),
      ("content/persisted", "foo")),
-    ("a removed name is back", REMOVED, ALL, copied("", "foo", kind="file", size=0),
+    ("a removed name is back", REMOVED, ALL, copied("", "foo", kind=FileKind.FILE, size=0),
      ("name/gone", "foo")),
     ("a renamed file is under no name", MOVED, ALL, without("A/bar"),
      ("name/persisted", "A/bar")),
@@ -91,7 +97,7 @@ BROKEN: list[tuple[str, str, tuple[str, ...], Change, tuple[str, str]]] = [
      lambda t: relinked(edited("A/bar", ino=999)(t)), ("name/legal", "A/bar")),
     ("another inode number", WRITTEN, ALL, edited("foo", ino=999), ("attr/ino", "foo")),
     ("a file became a directory", WRITTEN, ALL,
-     lambda t: relinked(edited("foo", kind="dir", content=None)(t)), ("name/persisted", "foo")),
+     lambda t: relinked(edited("foo", kind=FileKind.DIR, content=None)(t)), ("name/persisted", "foo")),
     ("mode", SYNCED, ALL, edited("foo", mode=0o600), ("attr/mode", "foo")),
     ("owner", SYNCED, ALL, edited("A", uid=1), ("attr/owner", "A")),
     ("xattr lost", SYNCED, ALL, edited("foo", xattrs=()), ("attr/xattr", "foo")),
@@ -158,6 +164,8 @@ LEGAL: list[tuple[str, str, tuple[str, ...], Change]] = [
      without("foo")),
     ("a later file is missing", FOO + "fsync foo;" + POINT + BAR + "fsync foo;" + POINT, ALL,
      without("bar")),
+    ("a removal after its fsync did not happen", FOO + "fsync foo;" + POINT + DIR + "unlink foo;" +
+     "opendir A 0777;fsync A;" + POINT, ("btrfs",), lambda t: copied_root_file(t, "foo", 257)),
     ("an unpersisted rename did not happen", FOO + BAR + "sync;" + POINT + "rename foo Bfoo;"
      "fsync bar;" + POINT, ALL, lambda tree: tree),
     ("times of an fdatasync", FOO + "write foo 0 32768;fdatasync foo;" + POINT, ALL,
