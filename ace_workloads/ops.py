@@ -43,7 +43,7 @@ class Step:
     path: str = ""
     """Disk path below the mount point, ``""`` for the mount point itself (J-lang ``test``)."""
     path2: str = ""
-    """Second path of link, rename and symlink."""
+    """Second path of link, rename and symlink; a symlink's text is ``path`` as it stands."""
     mode: int = 0
     """Permission bits of open, opendir, mkdir, mknod."""
     flags: str = ""

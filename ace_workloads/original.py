@@ -24,10 +24,10 @@ class OriginalModel:
     Both maps keep insertion order, which decides the order of the closes at the end.
     """
 
-    __slots__ = ("_bounds", "_dirs", "_files", "_length", "_written", "emitted")
+    __slots__ = ("_dirs", "_files", "_fixed", "_length", "_written", "emitted")
 
     def __init__(self, bounds: Bounds) -> None:
-        self._bounds = bounds
+        self._fixed = (bounds.known_files, bounds.known_dirs, bounds.append_bytes)
         self._files: dict[str, bool] = {}
         """Name -> whether a handle is open."""
         self._dirs: dict[str, bool] = {ROOT: False}
@@ -37,7 +37,7 @@ class OriginalModel:
 
     def fork(self) -> Self:
         twin = object.__new__(type(self))
-        twin._bounds = self._bounds
+        twin._fixed = self._fixed
         twin._files = self._files.copy()
         twin._dirs = self._dirs.copy()
         twin._written = self._written.copy()
@@ -89,13 +89,14 @@ class OriginalModel:
     def _ensure_open(self, path: str) -> None:
         """Open ``path``, with what that takes; quirk Q4: nothing for a file out of bounds."""
         self._ensure_parent(path)
-        if path in self._bounds.known_dirs:
+        known_files, known_dirs, _ = self._fixed
+        if path in known_dirs:
             if path not in self._dirs:
                 self._mkdir(path)
             if not self._dirs[path]:
                 self.emitted.append(steps.created(Verb.OPENDIR, path))
                 self._dirs[path] = True
-        elif path in self._bounds.known_files and not self._files.get(path, False):
+        elif path in known_files and not self._files.get(path, False):
             self._open_file(path)
 
     def _open_file(self, path: str) -> None:
@@ -124,7 +125,8 @@ class OriginalModel:
     def _transfer(self, verb: Verb, path: str, extent: str, flags: str = "") -> None:
         """Emit a write or allocation and track the length the way the original does."""
         length = self._length.get(path, 0)
-        offset, count = steps.extent_bytes(extent, length, self._bounds.append_bytes)
+        _, _, append_bytes = self._fixed
+        offset, count = steps.extent_bytes(extent, length, append_bytes)
         self.emitted.append(steps.sized(verb, path, offset, count, flags))
         if extent == Extent.APPEND:
             self._length[path] = length + count
@@ -197,7 +199,8 @@ class OriginalModel:
         self._ensure_closed(op.path)
         self._close_file(op.path2)
         self.emitted.append(steps.paired(Verb.RENAME, op.path, op.path2))
-        names = self._files if op.path in self._bounds.known_files else self._dirs
+        known_files, _, _ = self._fixed
+        names = self._files if op.path in known_files else self._dirs
         names.pop(op.path, None)
         names[op.path2] = False
 
