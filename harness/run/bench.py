@@ -41,7 +41,7 @@ class Bench:
         self.pair = pair
         self.target = target
         self.fs = fs
-        self._impostor = impostor
+        self.impostor = impostor
         self._phases: defaultdict[str, float] = defaultdict(float)
 
     def set_up(self) -> None:
@@ -115,7 +115,7 @@ class Bench:
         """
         agent = self.pair.backup.agent
         for _ in range(_MOST_SNAPSHOTS):
-            script = scripts.snapshot_script(self.fs, self.target, self._impostor)
+            script = scripts.snapshot_script(self.fs, self.target, self.impostor)
             snapshot = agent.run_script(script, deadline)
             observe.add_inspect_phases(self._phases, snapshot)
             if not self.target.replicated or observe.undisturbed(snapshot, snapshot):

@@ -13,7 +13,7 @@ from harness.guest.agent import Agent
 from harness.guest.workload import workload_lines
 from harness.run.filesystems import FileSystem
 from harness.run.options import Impostor
-from harness.run.scripts import SUBSTITUTE_DEVICE
+from harness.run.scripts import SECTOR_BYTES, SUBSTITUTE, SUBSTITUTE_DEVICE, SUBSTITUTE_DISK
 from harness.target.base import Line
 
 _TIMEOUT_S = 120.0
@@ -43,7 +43,10 @@ def install_impostor(backup: Agent, fs: FileSystem, kind: Impostor) -> None:
     """Make a file system with other content on the backup's spare RAM disk."""
     deadline = Deadline.after(_TIMEOUT_S, f"the {kind} impostor to be made")
     tool_timeout_ms = str(int(_TIMEOUT_S * 1000))
+    table = f"0 {fs.device_bytes // SECTOR_BYTES} linear {SUBSTITUTE_DISK} 0"
     lines: list[Line] = [
+        # Of the target's own size: it must be told by what is in it.
+        ("dm-create", SUBSTITUTE, "-", "RW", table),
         ("exec", tool_timeout_ms, *fs.mkfs, SUBSTITUTE_DEVICE),
         ("mount", SUBSTITUTE_DEVICE, _MOUNT, fs.name, fs.mount_options),
         ("begin", _MOUNT),
@@ -52,3 +55,8 @@ def install_impostor(backup: Agent, fs: FileSystem, kind: Impostor) -> None:
         ("umount", _MOUNT),
     ]
     backup.run_all(lines, deadline)
+
+
+def remove_impostor(backup: Agent) -> None:
+    """Take the impostor's device down."""
+    backup.run(("dm-remove", SUBSTITUTE), Deadline.after(_TIMEOUT_S, "the impostor to go"))

@@ -18,14 +18,14 @@ from harness.oracle import judge_case
 from harness.run import observe, scripts
 from harness.run.bench import Bench, Observation
 from harness.run.filesystems import FILE_SYSTEMS
-from harness.run.impostor import install_impostor
+from harness.run.impostor import install_impostor, remove_impostor
 from harness.run.options import RunOptions
 from harness.run.pair import Pair, PairBuilder
 from harness.run.plan import Case
 from harness.run.targets import CONTROL, make_target
 
 ATTEMPTS = 3
-_COW_KIB = 131072
+_RAM_DISK_KIB = 400 << 10
 _LOAD_TIMEOUT_S = 120.0
 
 
@@ -175,6 +175,8 @@ class Worker:
             return
         try:
             bench.tear_down()
+            if bench.impostor:
+                remove_impostor(bench.pair.backup.agent)
         except (GuestLostError, AgentError) as error:
             self._lose(f"target {target_name} cannot be removed: {error}")
 
@@ -186,7 +188,7 @@ class Worker:
             deadline = Deadline.after(_LOAD_TIMEOUT_S, "modules for snapshots to load")
             for guest in self._pair.guests:
                 guest.agent.run_all(
-                    [scripts.load_line(path, _COW_KIB)
+                    [scripts.load_line(path, _RAM_DISK_KIB)
                      for path in self._builder.image.on_demand["snapshot"]], deadline
                 )  # fmt: skip
         return self._pair

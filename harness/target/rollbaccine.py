@@ -19,7 +19,7 @@ DEFECTS = {
     "early_ack": "primary",
     "drop_write": "backup",
     "reorder_overlap": "backup",
-    "skip_last_page": "primary",
+    "skip_last_page": "backup",
     "ignore_discard": "backup",
     "corrupt_byte": "backup",
 }
