@@ -104,7 +104,7 @@ static void rb_fault_struck(struct rb_device *rb)
 }
 
 /* Primary: asked when a flush has not reached the peer.  Lock held. */
-bool rb_fault_early_ack(struct rb_device *rb)
+bool rb_fault_skips_peer(struct rb_device *rb)
 {
 	if (!rb->faults.arg[RB_FAULT_EARLY_ACK])
 		return false;

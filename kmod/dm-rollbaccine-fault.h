@@ -57,7 +57,7 @@ size_t rb_fault_print_args(const struct rb_device *rb, char *result,
 			   size_t maxlen, size_t sz);
 size_t rb_fault_print_status(const struct rb_device *rb, char *result,
 			     size_t maxlen, size_t sz);
-bool rb_fault_early_ack(struct rb_device *rb);
+bool rb_fault_skips_peer(struct rb_device *rb);
 bool rb_fault_delay_send(struct rb_device *rb);
 unsigned long rb_fault_poll(const struct rb_device *rb, unsigned long timeout);
 void rb_fault_submit(struct rb_device *rb, struct rb_op *op);
@@ -88,7 +88,7 @@ static inline size_t rb_fault_print_status(const struct rb_device *rb,
 	return sz;
 }
 
-static inline bool rb_fault_early_ack(struct rb_device *rb)
+static inline bool rb_fault_skips_peer(struct rb_device *rb)
 {
 	return false;
 }

@@ -42,7 +42,7 @@ static void rb_primary_written(struct rb_store *store, struct rb_op *op)
 
 static bool rb_primary_peer_has(struct rb_device *rb, const struct rb_op *op)
 {
-	return rb->primary.peer.durable >= op->index || rb_fault_early_ack(rb);
+	return rb->primary.peer.durable >= op->index || rb_fault_skips_peer(rb);
 }
 
 /* Complete every flush and FUA write that both nodes have.  Any context. */

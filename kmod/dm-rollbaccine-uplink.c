@@ -59,7 +59,7 @@ static void rb_uplink_lost(struct rb_device *rb, const char *why, bool for_good)
 	spin_lock_irq(&rb->lock);
 	missed = for_good || p->issued != p->peer.received ||
 		 !list_empty(&p->waiters);
-	rb->state = missed ? RB_LOST : RB_CONNECTING;
+	WRITE_ONCE(rb->state, missed ? RB_LOST : RB_CONNECTING);
 	spin_unlock_irq(&rb->lock);
 	rb_conn_detach(&rb->conn);
 	if (missed)
@@ -121,8 +121,9 @@ static void rb_uplink_refused(struct rb_device *rb, u32 verdict)
 		DMWARN("%s: backup refuses: %s", rb_device_name(rb),
 		       rb_wire_verdict_name(verdict));
 	p->last_refusal = verdict;
-	if (verdict == RB_VERDICT_STALE && p->issued)
-		rb_uplink_lost(rb, "backup has another history", true);
+	if (p->issued && (verdict == RB_VERDICT_STALE ||
+			  verdict == RB_VERDICT_FAILED))
+		rb_uplink_lost(rb, rb_wire_verdict_name(verdict), true);
 }
 
 /* The backup accepted us; do we accept it? */
@@ -175,7 +176,7 @@ static int rb_uplink_join(struct rb_device *rb)
 	p->peer.received = le64_to_cpu(welcome.received);
 	p->peer.applied = le64_to_cpu(welcome.applied);
 	p->peer.durable = le64_to_cpu(welcome.durable);
-	rb->state = RB_CONNECTED;
+	WRITE_ONCE(rb->state, RB_CONNECTED);
 	spin_unlock_irq(&rb->lock);
 	return 0;
 }

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# What fio wrote is what it reads, and the backup holds the same: all sizes,
+# large direct I/O, and several jobs overwriting each other's blocks.
+. ./lib.sh
+make_disks
+pair
+
+verify() {
+	must fio --name="$1" --filename="$P" --direct=1 --ioengine=libaio \
+		--verify=crc32c --verify_fatal=1 --minimal "${@:2}" >"$WORK/fio.log"
+	until_true 60 drained
+	must same_disks
+}
+
+verify small --rw=randwrite --bs=4k --size=24M --iodepth=32
+verify mixed --rw=randrw --bsrange=4k-1M --blockalign=4k --size=48M --iodepth=16
+verify large --rw=write --bs=8M --size=64M --iodepth=4
+verify synced --rw=randwrite --bs=4k --size=2M --fsync=4 --iodepth=4
+verify fua --rw=randwrite --bs=4k --size=1M --sync=1 --iodepth=4
+
+# No verification possible here: the last writer is anybody's guess, but it has
+# to be the same one on both disks.
+must fio --name=clash --filename="$P" --direct=1 --ioengine=libaio --rw=randwrite \
+	--bsrange=4k-256k --blockalign=4k --size=2M --io_size=24M --iodepth=32 \
+	--numjobs=3 --norandommap --minimal >"$WORK/fio.log"
+until_true 60 drained
+must same_disks
+must [ "$(get rbp errors)" = 0 ]
+must [ "$(get rbb errors)" = 0 ]
+unpair

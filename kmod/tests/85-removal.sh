@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Removal and suspension, idle and under load, from either side.
+. ./lib.sh
+make_disks
+
+# Suspending the primary leaves the pair drained; both resume.
+pair
+must write_blocks "$P" 0 4096
+must dmsetup suspend rbp
+must drained
+must same_disks
+must dmsetup resume rbp
+must dmsetup suspend rbb
+must dmsetup resume rbb
+must write_blocks "$P" 0 64 conv=fsync
+must drained
+
+# What was written but never flushed arrives when the primary is removed.
+must write_blocks "$P" 4096 1024
+issued=$(get rbp issued)
+must dmsetup remove rbp
+must is rbb applied "$issued"
+must same_disks
+must dmsetup remove rbb
+
+wrote() { [ "$(get rbp issued)" -ge "$1" ]; }
+gone() { ! dmsetup info rbp >/dev/null 2>&1 || dmsetup remove rbp 2>/dev/null; }
+
+# By force under load: everybody lets go.
+for round in 1 2 3; do
+	must dd if="$A" of="$D" bs=1M oflag=direct status=none
+	pair
+	while write_blocks "$P" 0 256; do :; done &
+	pid=$!
+	until_true 10 wrote 100
+	dmsetup remove --force rbp 2>/dev/null
+	must wait $pid
+	until_true 10 gone
+	must dmsetup remove rbb
+done

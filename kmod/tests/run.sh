@@ -1,0 +1,30 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# run.sh MODULE [TEST...]: load the module, run the tests, unload it.
+# To be run as root in a guest that may crash.  Exit code 1 if any test failed
+# or the kernel complained.
+cd "${0%/*}" || exit 70
+module=$1
+shift
+[ $# -gt 0 ] || set -- [0-9]*.sh
+for needed in dm-mod loop; do modprobe $needed || exit 70; done
+insmod "$module" || exit 70
+export FAULTS=0
+case $(cat /sys/module/dm_rollbaccine/version) in *-faults) FAULTS=1 ;; esac
+bad=0
+for test in "$@"; do
+	echo "rollbaccine test $test" >/dev/kmsg
+	SECONDS=0
+	if bash "./$test"; then
+		echo "ok     $test ${SECONDS}s"
+	else
+		echo "not ok $test ${SECONDS}s"
+		bad=1
+	fi
+done
+rmmod dm_rollbaccine || bad=1
+if dmesg | grep -E 'BUG|Oops|WARNING:|hung task|blocked for more|Call Trace'; then
+	echo "not ok kernel log"
+	bad=1
+fi
+exit $bad
