@@ -191,16 +191,20 @@ static int rb_uplink_hear_progress(struct rb_device *rb, const char **why)
 	struct rb_progress progress;
 	int ret;
 
-	*why = "connection closed or silent";
+	*why = "connection closed";
 	ret = rb_net_recv(rb, sock, &header, sizeof(header), rb_uplink_give_up);
-	if (ret)
-		return ret;
-	*why = "malformed message";
-	ret = rb_wire_check_control(&header, RB_WIRE_PROGRESS, sizeof(wire));
-	if (ret)
-		return ret;
-	*why = "connection closed or silent";
-	ret = rb_net_recv(rb, sock, &wire, sizeof(wire), rb_uplink_give_up);
+	if (!ret) {
+		*why = "malformed message";
+		ret = rb_wire_check_control(&header, RB_WIRE_PROGRESS,
+					    sizeof(wire));
+	}
+	if (!ret) {
+		*why = "connection closed";
+		ret = rb_net_recv(rb, sock, &wire, sizeof(wire),
+				  rb_uplink_give_up);
+	}
+	if (ret == -ETIMEDOUT)
+		*why = "silence, or no progress";
 	if (ret)
 		return ret;
 
