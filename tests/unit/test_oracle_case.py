@@ -10,7 +10,7 @@ import pytest
 from oracle_trees import crash_at, edited, steps_of, without
 
 from harness.model.evidence import CaseEvidence, DeviceDigest, Drain, ToolResult
-from harness.model.tree import Tree
+from harness.model.tree import FileKind, Tree
 from harness.model.verdict import Check, Verdict, merge
 from harness.oracle import checks as checks_module
 from harness.oracle import judge_case, judge_crash
@@ -99,7 +99,8 @@ def test_a_live_tree_that_is_not_the_models_gives_no_verdict() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"size": 1}, {"nlink": 2}, {"mode": 0o4777}, {"kind": "dir"}, {"content": None},
+        {"size": 1}, {"size": 0, "content": ()}, {"nlink": 2}, {"mode": 0o4777},
+        {"kind": FileKind.DIR}, {"content": None},
         {"content": ()}, {"xattrs": (("user.a", b""),)}, {"link": "foo"}, {"error": "read: EIO"},
     ],
 )  # fmt: skip
