@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,17 @@ def state_dir_option(command: Command) -> Command:
     )(command)
 
 
+def _with(command: Command, decorators: Sequence[Decorator]) -> Command:
+    """``command`` with ``decorators`` applied as if written above it in this order."""
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
 def machine_options(command: Command) -> Command:
     """Everything about the guests that a case runs on."""
-    for option in reversed(
+    return _with(
+        command,
         [
             click.option("--profile", default=DEFAULT_PROFILE, show_default=True, metavar="NAME",
                          help="guest profile, or a TOML file"),
@@ -66,15 +74,14 @@ def machine_options(command: Command) -> Command:
             click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
                          help="run store  [default: reports/ of the checkout]"),
             state_dir_option,
-        ]
-    ):  # fmt: skip
-        command = option(command)
-    return command
+        ],
+    )  # fmt: skip
 
 
 def selection_options(command: Command) -> Command:
     """Which cases, on what."""
-    for option in reversed(
+    return _with(
+        command,
         [
             click.option("--suite", required=True, metavar="NAME",
                          help="a suite of `harness suites`, or a TOML file"),
@@ -94,7 +101,5 @@ def selection_options(command: Command) -> Command:
             click.option("--fail-fast", is_flag=True, help="stop at the first case not passed"),
             click.option("--keep-pair", is_flag=True,
                          help="keep the guests until Enter is pressed"),
-        ]
-    ):  # fmt: skip
-        command = option(command)
-    return command
+        ],
+    )  # fmt: skip

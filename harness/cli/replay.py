@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from harness.cli.options import machine_options
-from harness.cli.run import find_suite, run_options
+from harness.cli.run import make_plan, run_options
 from harness.events import CaseEnded, Event, EventBus
 from harness.model.case import CaseId
 from harness.report.console import ConsoleReporter, new_console
 from harness.run.campaign import case_texts, run_campaign
-from harness.run.plan import Plan
 
 
 @click.command()
@@ -27,11 +26,14 @@ def replay(context: click.Context, /, case: str, pause: bool, **values: Any) -> 
     Pass the --defect or --impostor of the original run to see the same thing happen.
     """
     case_id = CaseId.parse(case)
-    suite = find_suite(case_id.workload.rpartition("/")[0])
     options = run_options(
-        suite=suite.name, fs=(case_id.fs,), target=case_id.target, only=(case_id.workload,),
-        keep_pair=pause, **values,
-    )  # fmt: skip
+        suite=case_id.workload.rpartition("/")[0],
+        fs=(case_id.fs,),
+        target=case_id.target,
+        only=(case_id.workload,),
+        keep_pair=pause,
+        **values,
+    )
     console = new_console()
     bus = EventBus()
     reporter = ConsoleReporter(console)
@@ -51,7 +53,7 @@ def replay(context: click.Context, /, case: str, pause: bool, **values: Any) -> 
             console.input("guests are kept; press Enter to end them")
 
     try:
-        ended = run_campaign(Plan(suite, options), options, bus, show_and_wait)
+        ended = run_campaign(make_plan(options), options, bus, show_and_wait)
     finally:
         reporter.close()
     context.exit(ended.exit_code)

@@ -15,9 +15,10 @@ from harness.cli.options import machine_options, selection_options
 from harness.errors import UsageError
 from harness.events import EventBus
 from harness.report.console import ConsoleReporter, new_console
+from harness.run import exercises
 from harness.run.campaign import run_campaign
 from harness.run.options import AcceleratorChoice, Impostor, RunOptions
-from harness.run.plan import Plan
+from harness.run.plan import ExercisePlan, Plan, WorkloadPlan
 
 
 @click.command()
@@ -31,7 +32,7 @@ def run(context: click.Context, /, **values: Any) -> None:
     70 internal error, 130 interrupted.
     """
     options = run_options(**values)
-    context.exit(execute(Plan(find_suite(options.suite), options), options))
+    context.exit(execute(make_plan(options), options))
 
 
 def run_options(**values: Any) -> RunOptions:
@@ -41,6 +42,13 @@ def run_options(**values: Any) -> RunOptions:
     values["accel"] = AcceleratorChoice(values["accel"])
     values["impostor"] = Impostor(values["impostor"]) if values["impostor"] else None
     return RunOptions(**values)
+
+
+def make_plan(options: RunOptions) -> Plan:
+    """The cases to run; UsageError when the suite, or a case named, does not exist."""
+    if options.suite == exercises.SUITE:
+        return ExercisePlan(options)
+    return WorkloadPlan(find_suite(options.suite), options)
 
 
 def find_suite(name: str) -> Suite:

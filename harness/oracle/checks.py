@@ -166,6 +166,9 @@ def _live_model(model: Model, live: Live, tree: Tree | None) -> list[Check]:
 
 
 def _crash_points(steps: Sequence[Step], evidence: CaseEvidence) -> Iterator[Check]:
+    if not steps:
+        # Block I/O without a file system: no persistence points, judged by its devices alone.
+        return
     wanted = sum(step.verb is Verb.CHECKPOINT for step in steps)
     seen = {crash.checkpoint for crash in evidence.crashes}
     missing = sorted(set(range(1, wanted + 1)) - seen)

@@ -15,6 +15,7 @@ from harness.deadline import Deadline
 from harness.guest.agent import Agent, CheckpointEvent, ScriptResult
 from harness.model.evidence import CaseEvidence, CrashEvidence, DeviceDigest
 from harness.run import observe, scripts
+from harness.run.exercises import Exercise
 from harness.run.filesystems import FileSystem
 from harness.run.pair import Pair
 from harness.target.base import Line, Target
@@ -50,7 +51,8 @@ class Bench:
         deadline = Deadline.after(SETUP_TIMEOUT_S, what)
         primary, backup = self.pair.primary.agent, self.pair.backup.agent
         self.target.create(primary, backup, self.fs.device_bytes, deadline)
-        primary.run_all(scripts.format_script(self.fs, self.target), deadline)
+        if self.fs.mkfs:
+            primary.run_all(scripts.format_script(self.fs, self.target), deadline)
 
     def tear_down(self) -> None:
         """Take the target down, whatever state it is in."""
@@ -77,9 +79,25 @@ class Bench:
         if not errors:
             for failed in result.failures:
                 self.pair.primary.agent.require(failed)
+        return self._observation(deadline, tuple(crashes), errors)
+
+    def exercise(self, exercise: Exercise, deadline: Deadline) -> Observation:
+        """Write the device as ``exercise`` says, without a crash. Errors as of ``run``."""
+        self._phases = defaultdict(float)
+        started = time.perf_counter()
+        self.pair.primary.agent.run_all(exercise.script(self.target), deadline)
+        self._phases["ops"] += time.perf_counter() - started
+        return self._observation(deadline, (), ())
+
+    def _observation(
+        self,
+        deadline: Deadline,
+        crashes: tuple[CrashEvidence, ...],
+        errors: tuple[tuple[int, str], ...],
+    ) -> Observation:
         mine, theirs, differing = self._compare(deadline)
         evidence = CaseEvidence(
-            crashes=tuple(crashes),
+            crashes=crashes,
             step_errors=errors,
             primary_device=mine,
             backup_device=theirs,

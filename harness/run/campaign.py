@@ -70,7 +70,7 @@ def _describe(plan: Plan, options: RunOptions, lab: Laboratory) -> RunInfo:
     started = time.time()
     return RunInfo(
         run_id=new_run_id(started, uuid.uuid4().hex[:6]),
-        suite=plan.suite.name,
+        suite=plan.name,
         started_unix_s=started,
         planned=plan.planned,
         options=options.recorded(),

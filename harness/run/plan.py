@@ -8,12 +8,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol, TypeVar
 
 from ace_workloads.errors import SuiteError
 from ace_workloads.suite import Suite
 from ace_workloads.workload import Workload
 from harness.errors import UsageError
 from harness.model.case import CaseId
+from harness.run.exercises import EXERCISES, RAW, SUITE, Exercise
 from harness.run.options import RunOptions
 
 
@@ -22,18 +24,31 @@ class Case:
     """A workload on one file system and target; crashes at each of its persistence points."""
 
     case_id: CaseId
-    workload: Workload
+    workload: Workload | Exercise
 
 
-class Plan:
-    """The cases of a run, file system by file system; built one at a time as they are taken.
+class Plan(Protocol):
+    """The cases of a run; the same options give the same plan on every machine."""
 
-    The same options give the same plan on every machine.
-    """
+    @property
+    def name(self) -> str:
+        """Of the suite."""
+
+    @property
+    def planned(self) -> int:
+        """How many cases there are in all."""
+
+    def take(self) -> Case | None:
+        """The next case, or None when all are taken. Safe to call from several threads."""
+
+
+class WorkloadPlan:
+    """Workloads, file system by file system; built one at a time as they are taken."""
 
     def __init__(self, suite: Suite, options: RunOptions) -> None:
         """UsageError for an id that is not in the suite, or when nothing is left to do."""
-        self.suite = suite
+        self._suite = suite
+        self.name = suite.name
         self._target = options.target
         indices = _select(suite, options)
         if not indices:
@@ -46,20 +61,46 @@ class Plan:
         self._lock = threading.Lock()
 
     def take(self) -> Case | None:
-        """The next case, or None when all are taken. Safe to call from several threads."""
         with self._lock:
             if self._next == len(self._todo):
                 return None
             fs, index = self._todo[self._next]
             self._next += 1
-            workload = self.suite.workload(index)
+            workload = self._suite.workload(index)
         return Case(CaseId(workload.id, fs, self._target), workload)
 
 
-def _order(indices: Sequence[int], fs: str, options: RunOptions) -> Sequence[int]:
+class ExercisePlan:
+    """The cases of suite ``device``."""
+
+    def __init__(self, options: RunOptions) -> None:
+        """UsageError for an id that is none of them."""
+        names = {exercise.id: exercise for exercise in EXERCISES}
+        wanted = [text.partition("@")[0] for text in options.only] or list(names)
+        if unknown := [name for name in wanted if name not in names]:
+            raise UsageError(
+                f"{unknown[0]!r} names no case of suite {SUITE}", hint=f"cases: {', '.join(names)}"
+            )
+        self.name = SUITE
+        self._cases = [
+            Case(CaseId(name, RAW, options.target), names[name])
+            for name in _order(wanted, RAW, options)[: options.limit]
+        ]
+        self.planned = len(self._cases)
+        self._lock = threading.Lock()
+
+    def take(self) -> Case | None:
+        with self._lock:
+            return self._cases.pop(0) if self._cases else None
+
+
+_Item = TypeVar("_Item", int, str)
+
+
+def _order(items: Sequence[_Item], fs: str, options: RunOptions) -> Sequence[_Item]:
     if options.seed is None:
-        return indices
-    shuffled = list(indices)
+        return items
+    shuffled = list(items)
     random.Random(f"{options.seed}/{fs}").shuffle(shuffled)
     return shuffled
 

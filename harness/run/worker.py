@@ -17,7 +17,8 @@ from harness.model.verdict import Check, Verdict, merge
 from harness.oracle import judge_case
 from harness.run import observe, scripts
 from harness.run.bench import Bench, Observation
-from harness.run.filesystems import FILE_SYSTEMS
+from harness.run.exercises import Exercise
+from harness.run.filesystems import FILE_SYSTEMS, RAW
 from harness.run.impostor import install_impostor, remove_impostor
 from harness.run.options import RunOptions
 from harness.run.pair import Pair, PairBuilder
@@ -87,7 +88,11 @@ class Worker:
             # Booting and setting up is shared by many cases and belongs to none of them.
             started = time.perf_counter()
             what = f"case {case.case_id} to end"
-            observed = bench.run(case.workload.steps, Deadline.after(self._options.timeout_s, what))
+            deadline = Deadline.after(self._options.timeout_s, what)
+            if isinstance(case.workload, Exercise):
+                observed = bench.exercise(case.workload, deadline)
+            else:
+                observed = bench.run(case.workload.steps, deadline)
         except (InfraError, ProtocolError) as error:
             result = self._broken(blank, error)
         else:
@@ -153,10 +158,10 @@ class Worker:
             return bench
         if bench is not None:
             self._drop_bench(target_name)
-        fs = FILE_SYSTEMS[fs_name]
+        fs = FILE_SYSTEMS.get(fs_name, RAW)
         deadline = Deadline.after(_LOAD_TIMEOUT_S, f"modules for {fs_name} to load")
         for guest in pair.guests:
-            modules = [("insmod", path) for path in self._builder.image.on_demand[fs_name]]
+            modules = [("insmod", path) for path in self._builder.image.on_demand.get(fs_name, ())]
             guest.agent.run_all(modules, deadline)
         defect = self._options.defect if target_name != CONTROL else None
         impostor = self._options.impostor if target_name != CONTROL else None
