@@ -115,14 +115,17 @@ class Expectation:
         for _, inode in history.since(0):
             if inode is not None:
                 floor = max(floor, self._floor_by_inode(slot, inode))
+        if self.fs is Fs.BTRFS and history.changed_after(floor):
+            # Changing a name takes what the log said of it back out; the next fsync of anything
+            # writes the log as it then is, to be replayed over the last full commit.
+            floor = self.floors.order
         values: list[int | None] = []
         since = history.since(floor)
         for at, (_, inode) in enumerate(since):
             if inode not in values and not self._lost_for_good(inode, since[at + 1 :]):
                 values.append(inode)
         if self.fs is Fs.BTRFS and len(since) > 1 and None not in values:
-            # Replacing a name takes it out of the log at once; the new object enters the log only
-            # if it was there before. The next fsync of anything writes the log as it then is.
+            # A new object that replaced another enters the log only if it was there before.
             values.insert(0, None)
         return Binding(tuple(values), len(values) == 1 and (floor > 0 or len(since) > 1))
 
@@ -131,12 +134,13 @@ class Expectation:
     ) -> bool:
         """Whether ``inode``, bound to a name until ``following``, had that loss persisted.
 
-        Its own fsync does that where the name was unlinked or renamed away; where another object
-        was renamed over it, btrfs does not note the loss with the one that lost.
+        Its own fsync does that where the name was unlinked or renamed away, as long as nobody
+        touches the name again; where another object was renamed over it, btrfs does not note the
+        loss with the one that lost.
         """
         if inode is None or not following or following[0][1] is not None:
             return False
-        return following[0][0] <= self.floors.names.get(inode, -1)
+        return following[-1][0] <= self.floors.names.get(inode, -1)
 
     def _floor_by_inode(self, slot: Slot, inode: int) -> int:
         """Line at which a promise about ``inode`` fixed that ``slot`` is bound to it, or 0."""

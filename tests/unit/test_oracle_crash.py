@@ -255,6 +255,23 @@ def test_fsync_of_an_open_unlinked_file_does_not_bring_it_back(fs: str) -> None:
     assert judged(text, fs, lambda tree: tree) == []
 
 
+def test_btrfs_may_bring_back_the_last_commits_owner_of_a_name_changed_since_its_fsync() -> None:
+    text = (
+        DIR + FOO + "sync;" + POINT + "rename foo Afoo;open foo O_RDWR|O_CREAT 0777;fsync foo;" +
+        POINT + "unlink foo;" + BAR + "fsync bar;" + POINT
+    )  # fmt: skip
+    live = crash_at(steps_of(text), "btrfs").live
+    assert live is not None
+    old = live.entries["A/foo"]
+    moved_back = all_of(
+        without("A/foo"),
+        copied("", "foo", kind=old.kind, size=0, content=(), ino=old.ino, mode=old.mode,
+               mtime_ns=old.mtime_ns, ctime_ns=old.ctime_ns),
+    )  # fmt: skip
+    assert judged(text, "btrfs", moved_back) == []
+    assert rules(judged(text, "ext4", moved_back)) >= {("name/gone", "foo")}
+
+
 @pytest.mark.parametrize(("fs", "legal"), [("ext4", True), ("xfs", True), ("btrfs", False)])
 def test_an_inode_number_may_serve_two_objects_one_after_the_other(fs: str, legal: bool) -> None:
     """btrfs gives a number out again only after the next mount."""
