@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests that boot real guests. Skipped where they cannot run, unless HARNESS_REQUIRE_VM=1."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.model.case import CaseResult
+from harness.report.load import Run, load_run
+
+RUN_TIMEOUT_S = 1500
+_REQUIRED = ("qemu-system-x86_64", "mmdebstrap", "cpio")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs guests."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.vm)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _machines() -> None:
+    missing = [program for program in _REQUIRED if shutil.which(program) is None]
+    if not missing:
+        return
+    reason = f"{', '.join(missing)} not installed: run 'make setup'"
+    if os.environ.get("HARNESS_REQUIRE_VM") == "1":
+        pytest.fail(reason)
+    pytest.skip(f"{reason}; HARNESS_REQUIRE_VM=1 turns this skip into a failure")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A ``harness`` command that has ended."""
+
+    code: int
+    output: str
+    out: Path
+
+    def run(self, suite: str) -> Run:
+        """The record it left."""
+        return load_run(self.out / suite / "latest")
+
+    def results(self, suite: str) -> list[CaseResult]:
+        return list(self.run(suite).results())
+
+
+@dataclass(frozen=True)
+class Harness:
+    """The command line, with a run store of the test's own."""
+
+    out: Path
+
+    def command(self, *words: str) -> list[str]:
+        stores = ("--out", str(self.out)) if words[0] in ("run", "replay") else ()
+        return [sys.executable, "-m", "harness", *words, *stores]
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Begin a command in a process group of its own."""
+        return subprocess.Popen(
+            self.command(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self, process: subprocess.Popen[str]) -> Finished:
+        """Wait for its end; a command that does not end is killed and fails the test."""
+        try:
+            output, _ = process.communicate(timeout=RUN_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            pytest.fail(f"no end after {RUN_TIMEOUT_S} s:\n{output}")
+        return Finished(process.returncode, output, self.out)
+
+    def __call__(self, *words: str) -> Finished:
+        return self.finish(self.start(*words))
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    """Run ``harness`` commands."""
+    return Harness(tmp_path / "reports")
+
+
+def qemu_pids(words: Sequence[str]) -> list[int]:
+    """Processes of QEMU whose command line has all ``words``."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            line = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if line.startswith(("/usr/bin/qemu-system", "qemu-system")) and all(
+            w in line for w in words
+        ):
+            found.append(int(entry.name))
+    return found
