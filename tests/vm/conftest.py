@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,7 @@ class Harness:
     """The command line, with a run store of the test's own."""
 
     out: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def command(self, *words: str) -> list[str]:
         stores = ("--out", str(self.out)) if words[0] in ("run", "replay") else ()
@@ -68,7 +69,7 @@ class Harness:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Begin a command in a process group of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(*words),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -76,6 +77,8 @@ class Harness:
             text=True,
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
 
     def finish(self, process: subprocess.Popen[str]) -> Finished:
         """Wait for its end; a command that does not end is killed and fails the test."""
@@ -92,9 +95,14 @@ class Harness:
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Harness:
-    """Run ``harness`` commands."""
-    return Harness(tmp_path / "reports")
+def harness(tmp_path: Path) -> Iterator[Harness]:
+    """Run ``harness`` commands; what a failing test left running is interrupted."""
+    made = Harness(tmp_path / "reports")
+    yield made
+    for process in made.started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.communicate()
 
 
 def qemu_pids(words: Sequence[str]) -> list[int]:
