@@ -129,7 +129,7 @@ def _tree(steps: Sequence[Step], fs: str, crash: CrashEvidence) -> Iterator[Chec
             yield unknown(Rule.RECOVERED, "", "the recovered tree was not read")
         return
     expectation = Expectation(model, system)
-    yield from _promises(expectation, crash.line)
+    yield from _promises(expectation)
     if "" not in recovered.entries:
         yield unknown(Rule.RECOVERED, "", "the recovered root directory was not read")
     found = match(expectation, live, recovered)
@@ -139,7 +139,7 @@ def _tree(steps: Sequence[Step], fs: str, crash: CrashEvidence) -> Iterator[Chec
     )
 
 
-def _promises(expectation: Expectation, line: int) -> Iterator[Check]:
+def _promises(expectation: Expectation) -> Iterator[Check]:
     """How much there is to check here: nothing, nothing new, or something."""
     if expectation.anything_promised:
         count = len(expectation.model.persisted)
@@ -147,7 +147,8 @@ def _promises(expectation: Expectation, line: int) -> Iterator[Check]:
     else:
         message = "no name that must be there was persisted up to here"
         yield Check(Rule.PROMISE_ANY, Verdict.SKIPPED, message=message)
-    before = Expectation(expectation.model, expectation.fs, before=line)
+    last = max((persisted.line for persisted in expectation.model.persisted), default=0)
+    before = Expectation(expectation.model, expectation.fs, before=last)
     if expectation.promises() == before.promises():
         message = "this persistence op promises nothing that an earlier one had not"
         yield Check(Rule.PROMISE_NEW, Verdict.SKIPPED, message=message)

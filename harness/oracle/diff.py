@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ace_workloads.jlang import format_step
-from ace_workloads.ops import Step
+from ace_workloads.ops import Step, Verb
 from harness.model.evidence import CrashEvidence
 from harness.model.tree import Entry, FileKind, Tree
 from harness.model.verdict import Check, Verdict
@@ -30,7 +30,7 @@ def expected_tree_text(steps: Sequence[Step], fs: str, line: int) -> str:
     """The tree after ``line`` and what of it is promised, one block of lines per name."""
     expectation = Expectation(execute(steps, line), Fs(fs))
     model = expectation.model
-    lines = [f"expected after line {line} ({format_step(steps[line - 1])}) on {fs}"]
+    lines = [f"expected {_moment(steps, line)} on {fs}"]
     paths = model.paths()
     for path in sorted(paths):
         lines += _expected_object(expectation, path, model.inodes[paths[path]])
@@ -40,6 +40,13 @@ def expected_tree_text(steps: Sequence[Step], fs: str, line: int) -> str:
             legal = "gone for good" if binding.promised else one_of(model, binding.legal)
             lines.append(f"{model.path_of(slot)}  {legal}")
     return "\n".join(lines) + "\n"
+
+
+def _moment(steps: Sequence[Step], line: int) -> str:
+    """The line that the crash came after; evidence may name the checkpoint that follows it."""
+    while line > 1 and steps[line - 1].verb is Verb.CHECKPOINT:
+        line -= 1
+    return f"after line {line} ({format_step(steps[line - 1])})"
 
 
 def _expected_object(expectation: Expectation, path: str, inode: Inode) -> Iterator[str]:
@@ -72,8 +79,7 @@ def diff_lines(steps: Sequence[Step], fs: str, crash: CrashEvidence) -> tuple[st
 
 
 def _diff(steps: Sequence[Step], fs: str, crash: CrashEvidence) -> Iterator[str]:
-    last = format_step(steps[crash.line - 1])
-    yield f"crash point {crash.checkpoint}, after line {crash.line} ({last}), {fs}"
+    yield f"crash point {crash.checkpoint}, {_moment(steps, crash.line)}, {fs}"
     if crash.recovered is None:
         yield f"{_BROKEN} nothing was recovered"
         return

@@ -189,8 +189,11 @@ def test_a_crash_point_where_nothing_was_persisted_is_visible(
     text: str, any_promised: str, new: str
 ) -> None:
     steps = steps_of(text)
-    found = verdicts(judge_crash(steps, "btrfs", crash_at(steps, "btrfs")))
-    assert (found["promise/any"], found["promise/new"]) == (any_promised, new)
+    crash = crash_at(steps, "btrfs")
+    # The agent's evidence names the checkpoint's line.
+    for line in (crash.line, crash.line + 1):
+        found = verdicts(judge_crash(steps, "btrfs", replace(crash, line=line)))
+        assert (found["promise/any"], found["promise/new"]) == (any_promised, new)
 
 
 def test_evidence_of_another_guest_run_is_judged_by_its_own_line() -> None:
