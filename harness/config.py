@@ -38,7 +38,10 @@ def state_dir(override: str | os.PathLike[str] | None = None) -> StateDir:
     if not chosen:
         base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         chosen = Path(base) / "harness"
-    path = Path(chosen).expanduser().resolve()
+    try:
+        path = Path(chosen).expanduser().resolve()
+    except RuntimeError as error:
+        raise UsageError(f"state directory {chosen}: {error}") from error
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 import signal
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 
 from harness.errors import InfraError
 
+NO_SPACE_HINT = "free some space, or choose another disk with --state-dir DIR"
 _TAIL_LINES = 15
 _NOT_FOUND = 127
 
@@ -27,8 +30,9 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     hint: str | None = None,
+    feed: bytes = b"",
 ) -> str:
-    """Run ``argv`` and return its combined output.
+    """Run ``argv`` with ``feed`` as its whole input and return its combined output.
 
     ``what`` names the purpose for the error text. Raises ToolError when the program cannot be
     started, exits non-zero, or has not ended after ``timeout_s`` seconds.
@@ -37,7 +41,7 @@ def run(
     try:
         done = subprocess.run(
             words,
-            stdin=subprocess.DEVNULL,
+            input=feed,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=timeout_s,
@@ -45,24 +49,35 @@ def run(
             env=dict(env) if env is not None else None,
             check=False,
         )
-    except FileNotFoundError as error:
-        raise ToolError(
-            f"{what}: program {words[0]} is not installed", hint=hint or "run 'make setup'"
-        ) from error
+    except OSError as error:
+        raise _not_started(error, what, words[0], cwd, hint) from error
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"{what}: no end after {timeout_s:.0f} s: {shlex.join(words)}") from error
     output = done.stdout.decode(errors="replace")
     if done.returncode != 0:
         tail = "\n".join(output.splitlines()[-_TAIL_LINES:])
+        if os.strerror(errno.ENOSPC) in output:
+            hint = NO_SPACE_HINT
         raise ToolError(
             f"{what} failed ({_describe(done.returncode)}): {shlex.join(words)}\n{tail}", hint=hint
         )
     return output
 
 
+def _not_started(
+    error: OSError, what: str, program: str, cwd: Path | None, hint: str | None
+) -> ToolError:
+    # A missing folder to start in is reported by the same errno as a missing program.
+    if isinstance(error, FileNotFoundError) and (cwd is None or cwd.is_dir()):
+        return ToolError(f"{what}: program {program} is not installed", hint="run 'make setup'")
+    return ToolError(f"{what}: cannot start {program}: {error}", hint=hint)
+
+
 def _describe(status: int) -> str:
     if status < 0:
-        return f"killed by {signal.Signals(-status).name}"
+        # Real-time signals but the first and the last have no name.
+        names = {signal_.value: signal_.name for signal_ in signal.Signals}
+        return f"killed by {names.get(-status, f'signal {-status}')}"
     if status == _NOT_FOUND:
         return "status 127, a program it needs was not found"
     return f"status {status}"

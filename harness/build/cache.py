@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from harness.errors import InfraError
+from harness.proc import NO_SPACE_HINT
 
 
 def content_key(parts: Iterable[str | bytes | Path]) -> str:
@@ -38,7 +39,8 @@ def built(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
     """The folder ``cache/name``, made by ``build(folder)`` if it is not there yet.
 
     ``build`` works in a temporary folder that is renamed only when it returned, so a killed build
-    leaves nothing that looks finished. A lock per name lets concurrent runs share one build.
+    leaves nothing that looks finished, and a failed one nothing at all: the disk may be full
+    because of it. A lock per name lets concurrent runs share one build.
     Raises InfraError when the disk is full.
     """
     final = cache / name
@@ -53,13 +55,16 @@ def built(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
             work = cache / f".{name}.tmp"
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
-            build(work)
-            os.rename(work, final)
+            try:
+                build(work)
+                os.rename(work, final)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InfraError(
                 f"no space left while building {name} in {cache}",
-                hint="free some space, or choose another disk with --state-dir DIR",
+                hint=NO_SPACE_HINT,
             ) from error
         raise InfraError(f"cannot build {name} in {cache}: {error}") from error
     return final

@@ -6,7 +6,6 @@ from __future__ import annotations
 import lzma
 import re
 import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ TOOLS = (
     "/sbin/dmsetup",
     "/usr/bin/fio",
 )
+_PACK_TIMEOUT_S = 300
 _LDD_LINE = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
 MODULE_DIR = "/lib/modules"
 
@@ -36,14 +36,11 @@ def module_order(root: RootTree, names: Iterable[str]) -> tuple[str, ...]:
     """
     needs: dict[str, list[str]] = {}
     by_name: dict[str, str] = {}
-    for line in (root.modules / "modules.dep").read_text(encoding="ascii").splitlines():
+    for line in _listing(root, "modules.dep"):
         file, _, rest = line.partition(":")
         needs[file] = rest.split()
         by_name[_module_name(file)] = file
-    builtin = {
-        _module_name(line)
-        for line in (root.modules / "modules.builtin").read_text(encoding="ascii").splitlines()
-    }
+    builtin = {_module_name(line) for line in _listing(root, "modules.builtin")}
     order: list[str] = []
     for name in names:
         wanted = name.replace("-", "_")
@@ -53,6 +50,16 @@ def module_order(root: RootTree, names: Iterable[str]) -> tuple[str, ...]:
         elif wanted not in builtin:
             raise InfraError(f"kernel {root.release} has no module {name}")
     return tuple(dict.fromkeys(order))
+
+
+def _listing(root: RootTree, name: str) -> list[str]:
+    try:
+        return (root.modules / name).read_text(encoding="ascii").splitlines()
+    except OSError as error:
+        raise InfraError(
+            f"root tree {root.path} is damaged: {error}",
+            hint="remove that folder; it is built again",
+        ) from error
 
 
 def _module_name(file: str) -> str:
@@ -120,15 +127,12 @@ def _install_module(source: Path, target: Path) -> None:
 def pack(tree: Path, archive: Path) -> None:
     """Write ``tree`` as an uncompressed newc archive: unpacking dear bytes costs boot time."""
     names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))
-    with open(archive, "wb") as output:
-        done = subprocess.run(
-            ["cpio", "--create", "--format=newc", "--owner=0:0", "--quiet", "--reproducible"],
-            input="\n".join(names).encode(),
-            stdout=output,
-            stderr=subprocess.PIPE,
-            cwd=tree,
-            check=False,
-        )
-    if done.returncode != 0:
-        reason = done.stderr.decode(errors="replace").strip()
-        raise InfraError(f"packing {archive} failed: {reason}")
+    proc.run(
+        ["cpio", "--create", "--format=newc", "--owner=0:0", "--quiet", "--reproducible",
+         # A colon in the name would make it one on another machine.
+         "--force-local", f"--file={archive}"],
+        what=f"packing {archive.name}",
+        timeout_s=_PACK_TIMEOUT_S,
+        cwd=tree,
+        feed="\n".join(names).encode(),
+    )  # fmt: skip

@@ -70,12 +70,18 @@ def _from_toml(path: Path, data: dict[str, object]) -> Profile:
     if missing := sorted(known - set(data)):
         raise UsageError(f"guest profile {path}: key {missing[0]!r} is missing")
     packages = data["kernel_packages"]
-    if not isinstance(packages, list) or not all(isinstance(item, str) for item in packages):
-        raise UsageError(f"guest profile {path}: kernel_packages must be a list of package names")
+    if not (isinstance(packages, list) and packages and all(map(_is_text, packages))):
+        raise UsageError(
+            f"guest profile {path}: kernel_packages = {packages!r} must be a list of package names"
+        )
     texts = {}
     for key in sorted(known - {"kernel_packages"}):
         value = data[key]
-        if not isinstance(value, str):
-            raise UsageError(f"guest profile {path}: {key} = {value!r} must be a string")
+        if not (isinstance(value, str) and _is_text(value)):
+            raise UsageError(f"guest profile {path}: {key} = {value!r} must be a text, not empty")
         texts[key] = value
     return Profile(name=path.stem, kernel_packages=tuple(packages), **texts)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

@@ -132,7 +132,7 @@ def _require(profile: Profile) -> None:
 
 
 def _describe(path: Path) -> RootTree:
-    releases = sorted(entry.name for entry in (path / "lib" / "modules").iterdir())
+    releases = sorted(entry.name for entry in (path / "lib" / "modules").glob("*"))
     if len(releases) != 1:
         raise InfraError(
             f"root tree {path} has {len(releases)} kernels ({', '.join(releases)}), expected one",
