@@ -12,8 +12,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -21,10 +21,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import proc
 from harness.config import StateDir
 from harness.errors import InfraError
 
 _LOCK = "owner.lock"
+_REGISTRY = ".lock"
 _SHORT = "short-path"
 _SWEEP_TIMEOUT_S = 120
 # sun_path holds 108 bytes; libvirt appends /lib/qemu/domain-N-NAME/monitor.sock to its root.
@@ -52,21 +54,42 @@ def live_dir(state: StateDir) -> Iterator[LiveDir]:
     """
     owner = uuid.uuid4().hex[:8]
     real = state.live / owner
+    with contextlib.ExitStack() as stack:
+        try:
+            with _registry(state):
+                real.mkdir()
+                lock = stack.enter_context(open(real / _LOCK, "w", encoding="ascii"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            # Undone while the lock is still held: nobody may take the folder for a dead one's.
+            stack.callback(_remove, real)
+            path = _short(real, owner)
+        except OSError as error:
+            raise _cannot_make(real, error) from error
+        yield LiveDir(path, owner)
+
+
+@contextlib.contextmanager
+def _registry(state: StateDir) -> Iterator[None]:
+    """One process at a time makes and claims its folder, or removes those of dead ones.
+
+    A folder that is made but not claimed yet would look like one of a dead process.
+    """
+    path = state.live / _REGISTRY
     try:
-        real.mkdir(parents=True)
-        lock = open(real / _LOCK, "w", encoding="ascii")  # noqa: SIM115 - held until the end
+        state.live.mkdir(parents=True, exist_ok=True)
+        lock = open(path, "w", encoding="ascii")  # noqa: SIM115 - closed below
     except OSError as error:
-        hint = "free some space, or choose another disk with --state-dir DIR"
-        raise InfraError(
-            f"cannot make {real}: {error.strerror}",
-            hint=hint if error.errno == errno.ENOSPC else None,
-        ) from error
+        raise _cannot_make(path, error) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield LiveDir(_short(real, owner), owner)
-        finally:
-            _remove(real)
+        yield
+
+
+def _cannot_make(path: Path, error: OSError) -> InfraError:
+    return InfraError(
+        f"cannot make {path}: {error.strerror or error}",
+        hint=proc.NO_SPACE_HINT if error.errno in (errno.ENOSPC, errno.EDQUOT) else None,
+    )
 
 
 def _short(real: Path, owner: str) -> Path:
@@ -81,11 +104,19 @@ def _short(real: Path, owner: str) -> Path:
 def _remove(real: Path) -> None:
     with contextlib.suppress(OSError):
         Path((real / _SHORT).read_text(encoding="utf-8")).unlink()
-    shutil.rmtree(real, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        for path in real.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _LOCK:
+                path.unlink()
+        # The lock goes last: without it the rest would never be found again.
+        (real / _LOCK).unlink(missing_ok=True)
+        real.rmdir()
 
 
 def stale_dirs(state: StateDir) -> list[Path]:
-    """Live folders whose process is gone."""
+    """Live folders whose process is gone; call it with no folder being made meanwhile."""
     if not state.live.is_dir():
         return []
     return [path for path in sorted(state.live.iterdir()) if path.is_dir() and _is_stale(path)]
@@ -96,9 +127,8 @@ def _is_stale(path: Path) -> bool:
         with open(path / _LOCK, "r+", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
-        # Made a moment ago and not locked yet, or cut short while being removed: only an empty
-        # or lock-less folder that nobody is filling stays like this, and it holds no guests.
-        return not (path / "libvirt").exists() and not any(path.iterdir())
+        # Its process was ended before it claimed the folder, or when it had all but removed it.
+        return True
     except OSError:
         return False
     return True
@@ -109,11 +139,14 @@ def sweep(state: StateDir) -> int:
 
     One process can open one embedded libvirt root only, so each root gets a process of its own.
     """
+    if not state.live.is_dir():
+        return 0
     ended = 0
-    for path in stale_dirs(state):
-        if (path / "libvirt").is_dir():
-            ended += _sweep_one(path)
-        _remove(path)
+    with _registry(state):
+        for path in stale_dirs(state):
+            if (path / "libvirt").is_dir():
+                ended += _sweep_one(path)
+            _remove(path)
     return ended
 
 
@@ -121,21 +154,15 @@ def _sweep_one(path: Path) -> int:
     root = path
     with contextlib.suppress(OSError):
         root = Path((path / _SHORT).read_text(encoding="utf-8"))
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "harness.vm.sweep", str(root / "libvirt")],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_SWEEP_TIMEOUT_S,
-            check=False,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InfraError(f"left-over guests of {path} could not be ended in time") from error
-    if done.returncode != 0:
-        raise InfraError(
-            f"left-over guests of {path} could not be ended: "
-            f"{done.stderr.decode(errors='replace').strip()[-300:]}",
-            hint="end the QEMU processes whose command line names that folder, then remove it",
-        )
-    return int(done.stdout.split()[-1])
+    hint = f"end the QEMU processes whose command line names {path}, then remove that folder"
+    output = proc.run(
+        [sys.executable, "-m", "harness.vm.sweep", root / "libvirt"],
+        what=f"ending the guests that a killed run left in {path}",
+        timeout_s=_SWEEP_TIMEOUT_S,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        hint=hint,
+    )
+    counted = re.search(r"^ended ([0-9]+)$", output, re.MULTILINE)
+    if counted is None:
+        raise InfraError(f"nothing is known of the guests in {path}: {output}", hint=hint)
+    return int(counted[1])

@@ -13,7 +13,7 @@ def main(root: Path) -> int:
     """Print how many guests were ended."""
     hypervisor = LibvirtHypervisor(embedded_uri(root))
     try:
-        sys.stdout.write(f"{hypervisor.destroy_owned()}\n")
+        sys.stdout.write(f"ended {hypervisor.destroy_owned()}\n")
     finally:
         hypervisor.close()
     return 0
