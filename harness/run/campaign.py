@@ -107,7 +107,7 @@ class _Campaign:
 
     def work(self, lab: Laboratory, plan: Plan, before_end: Callable[[], None] | None) -> None:
         """Let every worker take cases until there are none left, or somebody says stop."""
-        builder = lab.pairs(self._options)
+        builder = lab.pairs(self._options, self._store.path / "consoles")
         workers = [
             Worker(number, builder, self._options, self._bus.publish)
             for number in range(self._options.pairs)

@@ -38,13 +38,14 @@ class Laboratory:
     accelerator: Accelerator
     connection: str
 
-    def pairs(self, options: RunOptions) -> PairBuilder:
-        """A builder of pairs for a run with ``options``."""
+    def pairs(self, options: RunOptions, consoles: Path | None = None) -> PairBuilder:
+        """A builder of pairs for a run with ``options``, their console logs in ``consoles``."""
         return PairBuilder(
             self.hypervisor,
             self.live,
             self.image,
             self.accelerator,
+            consoles or self.live.path,
             boot_timeout_s=options.boot_timeout_s,
         )
 

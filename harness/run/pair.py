@@ -111,6 +111,8 @@ class PairBuilder:
     live: LiveDir
     image: MicroImage
     accelerator: Accelerator
+    consoles: Path
+    """Folder for the console logs, which outlive the guests."""
     memory_mib: int = 512
     boot_timeout_s: float = BOOT_TIMEOUT_S
 
@@ -121,6 +123,7 @@ class PairBuilder:
         """
         folder = self.live.path / f"pair-{label}"
         folder.mkdir(exist_ok=True)
+        self.consoles.mkdir(exist_ok=True)
         ports = _free_ports()
         started: list[Machine] = []
         try:
@@ -128,7 +131,7 @@ class PairBuilder:
                 started.append(self.hypervisor.start(self._spec(folder, role, label, ports)))
             deadline = Deadline.after(self.boot_timeout_s, f"guests of pair {label} to boot")
             guests = [
-                self._greet(machine, folder, role, deadline)
+                self._greet(machine, folder, label, role, deadline)
                 for machine, role in zip(started, ("primary", "backup"), strict=True)
             ]
         except BaseException:
@@ -139,8 +142,8 @@ class PairBuilder:
 
     def _spec(self, folder: Path, role: str, label: str, ports: tuple[int, int]) -> MachineSpec:
         primary = role == "primary"
-        console = folder / f"{role}.log"
-        console.write_bytes(b"")
+        console = self._console(label, role)
+        console.touch()
         own = _sparse(folder / f"{role}.img")
         control = folder / "control.img"
         if primary:
@@ -159,8 +162,13 @@ class PairBuilder:
             link=LinkSpec(*ports, _MACS[0]) if primary else LinkSpec(*ports[::-1], _MACS[1]),
         )
 
-    def _greet(self, machine: Machine, folder: Path, role: str, deadline: Deadline) -> Guest:
-        console = folder / f"{role}.log"
+    def _console(self, label: str, role: str) -> Path:
+        return self.consoles / f"pair-{label}-{role}.log"
+
+    def _greet(
+        self, machine: Machine, folder: Path, label: str, role: str, deadline: Deadline
+    ) -> Guest:
+        console = self._console(label, role)
         try:
             agent = Agent(SocketChannel.connect(folder / f"{role}.sock"), role)
             hello = agent.hello(deadline)
