@@ -106,7 +106,14 @@ def undisturbed(before: ScriptResult, after: ScriptResult) -> bool:
     if waited is None or not waited.ok:
         return False
     first, last = _status(waited), _status(_find(after.results, "dm-status"))
-    return bool(last) and first.get("received") == last.get("received") == last.get("applied")
+    received = first.get("received")
+    return received is not None and received == last.get("received") == last.get("applied")
+
+
+def drained(snapshot: ScriptResult) -> bool:
+    """Whether the backup had applied all it received before its device was snapshotted."""
+    waited = _find(snapshot.results, "dm-wait")
+    return waited is not None and waited.ok
 
 
 def _find(results: Sequence[CommandResult], command: str) -> CommandResult | None:

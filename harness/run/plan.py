@@ -4,19 +4,23 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeVar
 
 from ace_workloads.errors import SuiteError
-from ace_workloads.suite import Suite
+from ace_workloads.suite import Suite, shard_of
 from ace_workloads.workload import Workload
 from harness.errors import UsageError
 from harness.model.case import CaseId
 from harness.run.exercises import EXERCISES, RAW, SUITE, Exercise
 from harness.run.options import RunOptions
+
+# More digits than any suite needs, few enough for any machine to convert.
+_INDEX = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +111,37 @@ def _order(items: Sequence[_Item], fs: str, options: RunOptions) -> Sequence[_It
 
 def _select(suite: Suite, options: RunOptions) -> list[int]:
     try:
+        chosen: Iterable[int]
         if options.only:
-            return [suite.workload(_index_of(suite, text)).index for text in options.only]
-        if options.sample is not None:
-            chosen = suite.sample(options.sample, options.seed or 0)
-            return [workload.index for workload in chosen][: options.limit]
-        return list(islice(suite.indices(options.shard), options.limit))
+            only = [suite.workload(_index_of(suite, text, options)) for text in options.only]
+            chosen = _in_shard(suite, dict.fromkeys(workload.index for workload in only), options)
+        elif options.sample is not None:
+            sampled = suite.sample(options.sample, options.seed or 0)
+            chosen = _in_shard(suite, (workload.index for workload in sampled), options)
+        else:
+            chosen = suite.indices(options.shard)
+        return list(islice(chosen, options.limit))
     except SuiteError as error:
         raise UsageError(str(error), hint=f"`harness ace export {suite.name} --stdout`") from error
 
 
-def _index_of(suite: Suite, text: str) -> int:
+def _in_shard(suite: Suite, indices: Iterable[int], options: RunOptions) -> Iterable[int]:
+    number, of = options.shard
+    return (index for index in indices if shard_of(suite.identifier(index), of) == number)
+
+
+def _index_of(suite: Suite, text: str, options: RunOptions) -> int:
     """Index in ``suite`` of ``ace-seq1/000012``, of a case id, or of a bare number."""
-    workload = text.partition("@")[0]
+    workload, at, _ = text.partition("@")
+    if at:
+        case = CaseId.parse(text)
+        if case.fs not in options.fs or case.target != options.target:
+            raise UsageError(
+                f"case {text} is not one of this run",
+                hint=f"--fs {case.fs} --target {case.target} makes it one",
+            )
     name, slash, number = workload.rpartition("/")
-    if (slash and name != suite.name) or not number.isdigit():
+    if (slash and name != suite.name) or not _INDEX.fullmatch(number):
         raise UsageError(
             f"{text!r} names no workload of suite {suite.name}",
             hint=f"ids look like {suite.identifier(12)}",

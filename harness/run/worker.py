@@ -152,12 +152,13 @@ class Worker:
 
     def _bench(self, target_name: str, fs_name: str) -> Bench:
         """The bench for a target and file system, set up if it is not there yet."""
-        pair = self._ensure_pair()
         bench = self._benches.get(target_name)
         if bench is not None and bench.fs.name == fs_name:
             return bench
         if bench is not None:
             self._drop_bench(target_name)
+        # Not before: a target that cannot be removed costs the pair.
+        pair = self._ensure_pair()
         fs = FILE_SYSTEMS.get(fs_name, RAW)
         deadline = Deadline.after(_LOAD_TIMEOUT_S, f"modules for {fs_name} to load")
         for guest in pair.guests:

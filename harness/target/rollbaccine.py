@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from harness.deadline import Deadline
 from harness.errors import UsageError
 from harness.guest.agent import Agent
@@ -14,6 +16,8 @@ _SECTOR_BYTES = 512
 _FIRST_PORT = 12000
 _PORTS = 20000
 _CONNECT_TIMEOUT_MS = 20_000
+# Over all targets of this process: a pair gets a new driver object with each target set up on it.
+_incarnations = itertools.count(1)
 # Side on which each seeded defect of a FAULTS=1 module is switched on.
 DEFECTS = {
     "early_ack": "primary",
@@ -25,6 +29,14 @@ DEFECTS = {
 }
 
 
+def check_defect(defect: str | None) -> None:
+    """UsageError unless ``defect`` (``NAME`` or ``NAME:PARAMETER``) is None or a known one."""
+    if defect is not None and defect.partition(":")[0] not in DEFECTS:
+        raise UsageError(
+            f"no seeded defect {defect!r}", hint=f"known defects: {', '.join(sorted(DEFECTS))}"
+        )
+
+
 class RollbaccineTarget:
     """One primary and one backup over TCP; a seeded ``defect`` only with a FAULTS=1 module."""
 
@@ -34,17 +46,14 @@ class RollbaccineTarget:
     inspect_device = f"/dev/mapper/{_NAME}"
 
     def __init__(self, module: str, backup_address: str, defect: str | None = None) -> None:
-        if defect is not None and defect.partition(":")[0] not in DEFECTS:
-            raise UsageError(
-                f"no seeded defect {defect!r}", hint=f"known defects: {', '.join(sorted(DEFECTS))}"
-            )
+        check_defect(defect)
         self._module = module
         self._address = backup_address
         self._defect = defect
         self._incarnation = 0
 
     def create(self, primary: Agent, backup: Agent, length: int, deadline: Deadline) -> None:
-        self._incarnation += 1
+        self._incarnation = next(_incarnations)
         for runner, role in ((backup, "backup"), (primary, "primary")):
             lines: list[Line] = [
                 ("insmod", self._module),
