@@ -13,6 +13,8 @@ EXIT_INFRA = 3
 EXIT_USAGE = 64
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+"""As a program ends that does not look at what became of its output."""
 
 
 class HarnessError(Exception):

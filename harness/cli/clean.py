@@ -10,6 +10,7 @@ import click
 
 from harness.cli.options import state_dir_option
 from harness.config import state_dir as find_state_dir
+from harness.errors import InfraError
 from harness.vm.live import sweep
 
 
@@ -21,5 +22,10 @@ def clean(cache: bool, state_dir: Path | None) -> None:
     state = find_state_dir(state_dir)
     click.echo(f"{sweep(state)} left-over guests ended")
     if cache:
-        shutil.rmtree(state.cache, ignore_errors=True)
+        try:
+            shutil.rmtree(state.cache)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise InfraError(f"cannot remove {state.cache}: {error}") from error
         click.echo(f"removed {state.cache}")

@@ -17,7 +17,13 @@ from harness.cli.clean import clean
 from harness.cli.replay import replay
 from harness.cli.run import run
 from harness.cli.suites import suites
-from harness.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
+from harness.errors import (
+    EXIT_BROKEN_PIPE,
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    HarnessError,
+)
 
 
 @click.group(
@@ -37,7 +43,9 @@ for _command in (run, replay, check, suites, ace, clean):
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run ``harness ARGUMENTS`` and return the exit code; errors go to standard error."""
     try:
-        result = harness.main(args=list(arguments), prog_name="harness", standalone_mode=False)
+        # Not main(): it takes a reader that left a pipe for an error of its own, status 1.
+        with harness.make_context("harness", list(arguments)) as context:
+            result = harness.invoke(context)
     except HarnessError as error:
         _complain(str(error), error.hint)
         return error.exit_code
@@ -46,13 +54,13 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, EOFError, click.Abort):
         _complain("interrupted", None)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe has seen enough; nothing may be flushed into it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_USAGE
+        return EXIT_BROKEN_PIPE
     except Exception:
         _complain("internal error, please report it with the lines below", None)
         traceback.print_exc()

@@ -24,11 +24,13 @@ from harness.run.targets import TARGET_NAMES
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 _POSITIVE = click.IntRange(min=1)
+# Whole seconds: no nan and nothing that the clock could not count to.
+_SECONDS = click.IntRange(min=1, max=24 * 3600)
 
 
 def parse_shard(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[int, int]:
     """``i/n`` as numbers; UsageError when it is not a slice."""
-    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     number, of = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= of:
         raise UsageError(f"no shard {text!r}", hint="--shard i/n, with i from 1 to n")
@@ -67,10 +69,10 @@ def machine_options(command: Command) -> Command:
                          help="build the module with seeded defects and switch this one on"),
             click.option("--impostor", type=click.Choice([i.value for i in Impostor]),
                          help="put this in the backup's place, to see it rejected"),
-            click.option("--timeout-s", type=click.FloatRange(min=1), default=DEFAULT_TIMEOUT_S,
+            click.option("--timeout-s", type=_SECONDS, default=int(DEFAULT_TIMEOUT_S),
                          show_default=True, help="per case"),
-            click.option("--boot-timeout-s", type=click.FloatRange(min=1),
-                         default=DEFAULT_BOOT_TIMEOUT_S, show_default=True, help="per pair"),
+            click.option("--boot-timeout-s", type=_SECONDS,
+                         default=int(DEFAULT_BOOT_TIMEOUT_S), show_default=True, help="per pair"),
             click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
                          help="run store  [default: reports/ of the checkout]"),
             state_dir_option,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.options import machine_options
-from harness.cli.run import make_plan, run_options
+from harness.cli.run import keep_guests, make_plan, run_options
 from harness.events import CaseEnded, Event, EventBus
 from harness.model.case import CaseId
 from harness.report.console import ConsoleReporter, new_console
@@ -50,7 +50,7 @@ def replay(context: click.Context, /, case: str, pause: bool, **values: Any) -> 
     def show_and_wait() -> None:
         console.print("\n".join(shown), markup=False, highlight=False)
         if pause:
-            console.input("guests are kept; press Enter to end them")
+            keep_guests(console.input)
 
     try:
         ended = run_campaign(make_plan(options), options, bus, show_and_wait)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from harness.run import exercises
 from harness.run.campaign import run_campaign
 from harness.run.options import AcceleratorChoice, Impostor, RunOptions
 from harness.run.plan import ExercisePlan, Plan, WorkloadPlan
+from harness.run.targets import check_target
 
 
 @click.command()
@@ -36,12 +39,14 @@ def run(context: click.Context, /, **values: Any) -> None:
 
 
 def run_options(**values: Any) -> RunOptions:
-    """The options as given on the command line."""
+    """The options as given on the command line; UsageError for a target that does not exist."""
     values["fs"] = tuple(dict.fromkeys(values["fs"]))
     values["only"] = tuple(values["only"])
     values["accel"] = AcceleratorChoice(values["accel"])
     values["impostor"] = Impostor(values["impostor"]) if values["impostor"] else None
-    return RunOptions(**values)
+    options = RunOptions(**values)
+    check_target(options)
+    return options
 
 
 def make_plan(options: RunOptions) -> Plan:
@@ -59,6 +64,12 @@ def find_suite(name: str) -> Suite:
         raise UsageError(str(error), hint="`harness suites` lists the suites") from error
 
 
+def keep_guests(ask: Callable[[str], str]) -> None:
+    """Keep the guests until somebody answers; not at all where nobody can."""
+    with contextlib.suppress(EOFError):
+        ask("guests are kept; press Enter to end them")
+
+
 def execute(plan: Plan, options: RunOptions) -> int:
     """Run ``plan`` with progress on the terminal and return the exit code."""
     console = new_console()
@@ -67,7 +78,7 @@ def execute(plan: Plan, options: RunOptions) -> int:
     bus.subscribe(reporter)
 
     def wait_for_enter() -> None:
-        console.input("guests are kept; press Enter to end them")
+        keep_guests(console.input)
 
     try:
         ended = run_campaign(plan, options, bus, wait_for_enter if options.keep_pair else None)

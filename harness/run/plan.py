@@ -17,7 +17,9 @@ from ace_workloads.workload import Workload
 from harness.errors import UsageError
 from harness.model.case import CaseId
 from harness.run.exercises import EXERCISES, RAW, SUITE, Exercise
+from harness.run.filesystems import FILE_SYSTEMS
 from harness.run.options import RunOptions
+from harness.run.targets import CONTROL
 
 # More digits than any suite needs, few enough for any machine to convert.
 _INDEX = re.compile(r"[0-9]{1,18}")
@@ -50,7 +52,11 @@ class WorkloadPlan:
     """Workloads, file system by file system; built one at a time as they are taken."""
 
     def __init__(self, suite: Suite, options: RunOptions) -> None:
-        """UsageError for an id that is not in the suite, or when nothing is left to do."""
+        """UsageError for what is not in the suite or no file system, or with nothing left to do."""
+        for fs in options.fs:
+            if fs not in FILE_SYSTEMS:
+                known = ", ".join(FILE_SYSTEMS)
+                raise UsageError(f"no file system {fs!r}", hint=f"known file systems: {known}")
         self._suite = suite
         self.name = suite.name
         self._target = options.target
@@ -78,17 +84,30 @@ class ExercisePlan:
     """The cases of suite ``device``."""
 
     def __init__(self, options: RunOptions) -> None:
-        """UsageError for an id that is none of them."""
+        """UsageError for an id that is none of them, and for options that make no sense here."""
+        if options.target == CONTROL or options.impostor is not None:
+            raise UsageError(
+                f"suite {SUITE} compares the primary's device with the backup's",
+                hint="it needs a target that replicates, and no --impostor",
+            )
+        if options.sample is not None:
+            raise UsageError(
+                f"suite {SUITE} is too small for --sample", hint="use --limit or --only"
+            )
         names = {exercise.id: exercise for exercise in EXERCISES}
         wanted = [text.partition("@")[0] for text in options.only] or list(names)
         if unknown := [name for name in wanted if name not in names]:
             raise UsageError(
                 f"{unknown[0]!r} names no case of suite {SUITE}", hint=f"cases: {', '.join(names)}"
             )
+        number, of = options.shard
+        mine = [name for name in dict.fromkeys(wanted) if shard_of(name, of) == number]
+        if not mine:
+            raise UsageError(f"suite {SUITE}: no case is left after --shard and --only")
         self.name = SUITE
         self._cases = [
             Case(CaseId(name, RAW, options.target), names[name])
-            for name in _order(wanted, RAW, options)[: options.limit]
+            for name in _order(mine, RAW, options)[: options.limit]
         ]
         self.planned = len(self._cases)
         self._lock = threading.Lock()

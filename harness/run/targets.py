@@ -5,21 +5,42 @@ from __future__ import annotations
 
 from harness.build.image import MicroImage
 from harness.errors import UsageError
+from harness.run.options import RunOptions
 from harness.run.pair import BACKUP_ADDRESS
 from harness.target.base import Target
 from harness.target.linear import LinearTarget
-from harness.target.rollbaccine import RollbaccineTarget
+from harness.target.rollbaccine import RollbaccineTarget, check_defect
 
 TARGET_NAMES = (RollbaccineTarget.name, LinearTarget.name)
 CONTROL = LinearTarget.name
 
 
+def check_target(options: RunOptions) -> None:
+    """UsageError for a target, or something asked of it, that does not exist.
+
+    To be called before anything is built: what would have no effect must not look tested.
+    """
+    if options.target not in TARGET_NAMES:
+        raise _unknown(options.target)
+    check_defect(options.defect)
+    for name, value in (("defect", options.defect), ("impostor", options.impostor)):
+        if value is not None and options.target == CONTROL:
+            raise UsageError(
+                f"--{name} {value} has no effect on target {CONTROL}", hint="it has no backup"
+            )
+
+
 def make_target(name: str, image: MicroImage, defect: str | None = None) -> Target:
-    """A fresh driver of the target ``name``; UsageError when there is none, or no such defect."""
+    """A fresh driver of the target ``name``; UsageError when there is none, or no such defect.
+
+    ``defect`` is not for the control arm.
+    """
     if name == LinearTarget.name:
-        if defect is not None:
-            raise UsageError("target linear has no seeded defects")
         return LinearTarget()
     if name == RollbaccineTarget.name:
         return RollbaccineTarget(image.module, BACKUP_ADDRESS, defect)
-    raise UsageError(f"no target {name!r}", hint=f"known targets: {', '.join(TARGET_NAMES)}")
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> UsageError:
+    return UsageError(f"no target {name!r}", hint=f"known targets: {', '.join(TARGET_NAMES)}")
