@@ -15,7 +15,7 @@ from pathlib import Path
 from ace_workloads.jlang import parse_run_section
 from harness import __version__
 from harness.config import reports_dir
-from harness.errors import EXIT_INTERRUPTED, HarnessError, InfraError
+from harness.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, HarnessError, InfraError
 from harness.events import (
     CaseEnded,
     CaseStarted,
@@ -103,6 +103,8 @@ class _Campaign:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._interrupted = False
+        self._abandoned = threading.Event()
+        """Set once the cases under way are not waited for any more."""
         self._error: BaseException | None = None
 
     def work(self, lab: Laboratory, plan: Plan, before_end: Callable[[], None] | None) -> None:
@@ -121,8 +123,9 @@ class _Campaign:
         try:
             self._wait(threads)
             if before_end is not None and not self._interrupted:
-                before_end()
+                self._pause(before_end)
         finally:
+            self._abandoned.set()
             for worker in workers:
                 worker.close()
             for thread in threads:
@@ -130,10 +133,12 @@ class _Campaign:
 
     def _wait(self, threads: list[threading.Thread]) -> None:
         """Wait for the workers; Ctrl-C lets each finish its case, a second one does not."""
-        while any(thread.is_alive() for thread in threads):
+        while True:
             try:
-                for thread in threads:
-                    thread.join(_POLL_S)
+                while any(thread.is_alive() for thread in threads):
+                    for thread in threads:
+                        thread.join(_POLL_S)
+                return
             except KeyboardInterrupt:
                 if self._interrupted:
                     return
@@ -141,12 +146,24 @@ class _Campaign:
                 self._stop.set()
                 self._bus.publish(Warned("interrupted: finishing the cases under way"))
 
+    def _pause(self, before_end: Callable[[], None]) -> None:
+        try:
+            before_end()
+        except KeyboardInterrupt:
+            self._interrupted = True
+
     def _serve(self, worker: Worker, plan: Plan) -> None:
         try:
             while not self._stop.is_set() and (case := plan.take()) is not None:
                 self._bus.publish(CaseStarted(case.case_id, worker.number))
-                self._record(worker.run(case), worker.number)
+                result = worker.run(case)
+                if result.infra_error is not None and self._abandoned.is_set():
+                    # Its guests were taken away from it: that says nothing about the case.
+                    return
+                self._record(result, worker.number)
         except Exception as error:
+            if self._abandoned.is_set() and isinstance(error, InfraError):
+                return
             # Kept for the main thread: a full disk or a bug of ours ends the run, with its record.
             with self._lock:
                 self._error = self._error or error
@@ -165,9 +182,7 @@ class _Campaign:
 
     def conclude(self) -> RunOutcome:
         """Close the record: counts, JUnit, exit code. Re-raises what stopped the workers."""
-        code = EXIT_INTERRUPTED if self._interrupted else self._summary.exit_code()
-        if isinstance(self._error, HarnessError) and not self._interrupted:
-            code = self._error.exit_code
+        code = self._exit_code()
         info = replace(
             self._info,
             ended_unix_s=time.time(),
@@ -180,6 +195,12 @@ class _Campaign:
         if self._error is not None:
             raise self._error
         return RunOutcome(self._store.path, code)
+
+    def _exit_code(self) -> int:
+        if self._error is not None:
+            error = self._error
+            return error.exit_code if isinstance(error, HarnessError) else EXIT_INTERNAL
+        return EXIT_INTERRUPTED if self._interrupted else self._summary.exit_code()
 
 
 def case_texts(result: CaseResult) -> CaseTexts:

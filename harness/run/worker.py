@@ -48,13 +48,14 @@ class Worker:
         self._benches: dict[str, Bench] = {}
         self._boots = 0
         self._ready = False
+        self._closed = False
 
     def run(self, case: Case) -> CaseResult:
         """The result of ``case``; InfraError when no target could ever be set up on a pair."""
         attempts: list[str] = []
         while True:
             result = self._attempt(case)
-            if result.infra_error is None or len(attempts) + 1 >= ATTEMPTS:
+            if result.infra_error is None or len(attempts) + 1 >= ATTEMPTS or self._closed:
                 break
             attempts.append(result.infra_error)
             self._publish(CaseRetried(case.case_id, result.infra_error, self.number))
@@ -67,10 +68,14 @@ class Worker:
         return result
 
     def close(self) -> None:
-        """End the pair."""
-        if self._pair is not None:
-            self._pair.close()
-        self._pair = None
+        """End the pair for good; a case under way in another thread fails for want of it."""
+        self._closed = True
+        self._end_pair()
+
+    def _end_pair(self) -> None:
+        pair, self._pair = self._pair, None
+        if pair is not None:
+            pair.close()
         self._benches.clear()
 
     def _attempt(self, case: Case) -> CaseResult:
@@ -191,6 +196,10 @@ class Worker:
             self._publish(PhaseNote("booting both guests", self.number))
             self._boots += 1
             self._pair = self._builder.boot(f"{self.number}-{self._boots}")
+            if self._closed:
+                # close() came while they booted and had nothing to end.
+                self._end_pair()
+                raise InfraError("the run has been ended")
             deadline = Deadline.after(_LOAD_TIMEOUT_S, "modules for snapshots to load")
             for guest in self._pair.guests:
                 guest.agent.run_all(
@@ -202,4 +211,4 @@ class Worker:
     def _lose(self, reason: str) -> None:
         if self._pair is not None:
             self._publish(PairLost(self.number, reason))
-        self.close()
+        self._end_pair()
