@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from harness.deadline import Deadline
 from harness.errors import GuestLostError, InfraError
 from harness.guest.agent import Agent
 from harness.guest.oops import KernelReport, Scanner
-from harness.guest.ports import SocketChannel
+from harness.guest.ports import ByteChannel, SocketChannel
+from harness.proc import NO_SPACE_HINT
 from harness.vm.live import LiveDir
 from harness.vm.ports import (
     Accelerator,
@@ -115,6 +117,8 @@ class PairBuilder:
     """Folder for the console logs, which outlive the guests."""
     memory_mib: int = 512
     boot_timeout_s: float = BOOT_TIMEOUT_S
+    connect: Callable[[Path], ByteChannel] = SocketChannel.connect
+    """Opens the channel to the agent at a socket of a guest."""
 
     def boot(self, label: str) -> Pair:
         """Boot both guests; ``label`` makes names unique within the run.
@@ -122,11 +126,11 @@ class PairBuilder:
         Raises InfraError, with the last console lines, when a guest does not answer in time.
         """
         folder = self.live.path / f"pair-{label}"
-        folder.mkdir(exist_ok=True)
-        self.consoles.mkdir(exist_ok=True)
-        ports = _free_ports()
         started: list[Machine] = []
         try:
+            folder.mkdir(exist_ok=True)
+            self.consoles.mkdir(exist_ok=True)
+            ports = _free_ports()
             for role in ("primary", "backup"):
                 started.append(self.hypervisor.start(self._spec(folder, role, label, ports)))
             deadline = Deadline.after(self.boot_timeout_s, f"guests of pair {label} to boot")
@@ -134,9 +138,11 @@ class PairBuilder:
                 self._greet(machine, folder, label, role, deadline)
                 for machine, role in zip(started, ("primary", "backup"), strict=True)
             ]
-        except BaseException:
+        except BaseException as error:
             for machine in started:
                 machine.destroy()
+            if isinstance(error, OSError):
+                raise _cannot_make(label, error) from error
             raise
         return Pair(*guests)
 
@@ -170,7 +176,7 @@ class PairBuilder:
     ) -> Guest:
         console = self._console(label, role)
         try:
-            agent = Agent(SocketChannel.connect(folder / f"{role}.sock"), role)
+            agent = Agent(self.connect(folder / f"{role}.sock"), role)
             hello = agent.hello(deadline)
             address = PRIMARY_ADDRESS if role == "primary" else BACKUP_ADDRESS
             agent.run(("netup", "eth0", f"{address}/24"), deadline)
@@ -184,17 +190,17 @@ class PairBuilder:
 
 
 def _sparse(path: Path) -> Path:
-    try:
-        path.unlink(missing_ok=True)
-        path.touch()
-        os.truncate(path, DISK_BYTES)
-    except OSError as error:
-        hint = "free some space, or choose another disk with --state-dir DIR"
-        raise InfraError(
-            f"cannot make disk {path}: {error.strerror}",
-            hint=hint if error.errno == errno.ENOSPC else None,
-        ) from error
+    path.unlink(missing_ok=True)
+    path.touch()
+    os.truncate(path, DISK_BYTES)
     return path
+
+
+def _cannot_make(label: str, error: OSError) -> InfraError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return InfraError(
+        f"cannot make the files of pair {label}: {error}", hint=NO_SPACE_HINT if full else None
+    )
 
 
 def _free_ports() -> tuple[int, int]:

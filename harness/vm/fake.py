@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hypervisor in memory: starts nothing, remembers what was asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.errors import InfraError
+from harness.vm.ports import MachineSpec, MachineState
+
+
+class FakeMachine:
+    """A machine that does as it is told, unless a verb was made to fail."""
+
+    def __init__(self, spec: MachineSpec) -> None:
+        self.spec = spec
+        self.verbs: list[str] = []
+        """Everything asked of it, oldest first."""
+        self.failing: set[str] = set()
+        """Verbs that raise InfraError instead."""
+        self.on_end: list[Callable[[], None]] = []
+        """Called once it is gone."""
+        self._state = MachineState.RUNNING
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def pause(self) -> None:
+        self._do("pause")
+        self._state = MachineState.PAUSED
+
+    def resume(self) -> None:
+        self._do("resume")
+        self._state = MachineState.RUNNING
+
+    def state(self) -> MachineState:
+        return self._state
+
+    def destroy(self) -> None:
+        self.verbs.append("destroy")
+        self.end()
+
+    def end(self) -> None:
+        """End by itself, as a guest does that panics or is killed from outside."""
+        if self._state is not MachineState.GONE:
+            self._state = MachineState.GONE
+            for call in self.on_end:
+                call()
+
+    def _do(self, verb: str) -> None:
+        self.verbs.append(verb)
+        if verb in self.failing or self._state is MachineState.GONE:
+            raise InfraError(f"guest {self.name} cannot {verb}")
+
+
+class FakeHypervisor:
+    """Keeps the machines it was asked to start; ``on_start`` may equip each."""
+
+    def __init__(self, on_start: Callable[[FakeMachine], None] = lambda machine: None) -> None:
+        self.machines: list[FakeMachine] = []
+        self.closed = False
+        self._on_start = on_start
+
+    def start(self, spec: MachineSpec) -> FakeMachine:
+        machine = FakeMachine(spec)
+        self._on_start(machine)
+        self.machines.append(machine)
+        return machine
+
+    def running(self) -> list[FakeMachine]:
+        """The machines that are not gone."""
+        return [machine for machine in self.machines if machine.state() is not MachineState.GONE]
+
+    def destroy_owned(self) -> int:
+        running = self.running()
+        for machine in running:
+            machine.destroy()
+        return len(running)
+
+    def versions(self) -> dict[str, str]:
+        return {"libvirt": "fake", "qemu": "fake"}
+
+    def close(self) -> None:
+        self.closed = True
