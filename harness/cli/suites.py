@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ace_workloads.ops import Mode
 from ace_workloads.registry import SUITE_NAMES, load_suite
+from harness.run import exercises
 
 _COLUMNS = ("suite", "workloads", "original", "covers")
 
@@ -23,6 +24,7 @@ def suites() -> None:
     the same bounds, repetitions and workloads that cannot execute included.
     """
     rows = [_row(name) for name in SUITE_NAMES]
+    rows.append((exercises.SUITE, str(len(exercises.EXERCISES)), "0", exercises.COVERS))
     if _on_terminal():
         Console().print(_table(rows))
         return

@@ -259,7 +259,7 @@ def _result_lines(info: RunInfo, folder: Path, summary: Summary, cases_s: float)
         yield f"warning: {one_line(warning, _LINE_CHARS)}"
     yield f"run: {one_line(str(folder), _LINE_CHARS)}"
     for _, finding in summary.ranked_findings()[:1]:
-        yield f"replay the first finding: {replay_command(finding.example)}"
+        yield f"replay the first finding: {replay_command(finding.example, info)}"
     code = summary.exit_code() if info.exit_code is None else info.exit_code
     yield f"exit code {code}: {EXIT_MEANING.get(code, 'the run itself failed')}"
 

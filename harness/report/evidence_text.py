@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
-from harness.model.case import CaseResult, Outcome
+from harness.model.case import CaseResult, Outcome, RunInfo
 from harness.model.evidence import CaseEvidence, CrashEvidence, ToolResult
 from harness.model.verdict import Check
 from harness.report.summary import deciding_checks, headline
@@ -14,24 +15,32 @@ _MOST_CHECKS = 50
 _MOST_CONSOLE_LINES = 60
 
 
-def replay_command(result: CaseResult) -> str:
-    """The command that runs this case again and shows its diff."""
-    return f"harness replay {result.case_id}"
+_MAKES_A_DIFFERENCE = ("profile", "defect", "impostor")
+"""Options of a run without which a case may come out another way."""
 
 
-def evidence_text(result: CaseResult, diff: str = "") -> str:
+def replay_command(result: CaseResult, info: RunInfo) -> str:
+    """The command that runs this case of the run ``info`` again and shows its diff."""
+    words = ["harness", "replay", str(result.case_id)]
+    for name in _MAKES_A_DIFFERENCE:
+        if (value := info.options.get(name)) is not None:
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
+
+
+def evidence_text(result: CaseResult, info: RunInfo, diff: str = "") -> str:
     """Everything recorded that helps to understand a case that did not pass, most telling first.
 
     ``diff`` is the oracle's text, which this package cannot make.
     """
-    return "\n".join(_lines(result, diff)) + "\n"
+    return "\n".join(_lines(result, info, diff)) + "\n"
 
 
-def _lines(result: CaseResult, diff: str) -> Iterator[str]:
+def _lines(result: CaseResult, info: RunInfo, diff: str) -> Iterator[str]:
     yield headline(result)
     if result.outcome is Outcome.CONTROL_FAIL:
         yield "the control arm fails this workload as well: not put down to the replication"
-    yield f"replay: {replay_command(result)}"
+    yield f"replay: {replay_command(result, info)}"
     yield from _section("checks", _check_lines(deciding_checks(result)))
     yield from _section("diff", diff.splitlines())
     yield from _section("workload", _numbered(result.jlang))

@@ -160,7 +160,7 @@ class _Writer:
         diff = folder / "diff.txt"
         shown = diff.read_text("utf-8", "replace") if diff.is_file() else ""
         note = f"[... cut here; all of it is in {xml_safe(str(folder))} ...]"
-        text = cut_middle(evidence_text(result, shown), _TEXT_LIMIT_BYTES, note)
+        text = cut_middle(evidence_text(result, self._info, shown), _TEXT_LIMIT_BYTES, note)
         self._detail_left -= len(text)
         return text
 

@@ -18,7 +18,6 @@ from harness.config import reports_dir
 from harness.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, HarnessError, InfraError
 from harness.events import (
     CaseEnded,
-    CaseStarted,
     EventBus,
     PhaseNote,
     RunEnded,
@@ -155,7 +154,6 @@ class _Campaign:
     def _serve(self, worker: Worker, plan: Plan) -> None:
         try:
             while not self._stop.is_set() and (case := plan.take()) is not None:
-                self._bus.publish(CaseStarted(case.case_id, worker.number))
                 result = worker.run(case)
                 if result.infra_error is not None and self._abandoned.is_set():
                     # Its guests were taken away from it: that says nothing about the case.

@@ -16,6 +16,7 @@ from harness.target.base import Line, Target
 
 SUITE = "device"
 RAW = "raw"
+COVERS = "block I/O on the target itself: overlaps, large writes, flushes, discards, zeroes"
 _TIMEOUT_MS = "120000"
 _FIO = ("/usr/bin/fio", "--name=exercise", "--ioengine=psync", "--direct=1", "--refill_buffers",
         "--randseed=20240611", "--norandommap", "--end_fsync=1", "--minimal")  # fmt: skip

@@ -69,8 +69,7 @@ def laboratory(options: RunOptions, say: Say) -> Iterator[Laboratory]:
             accelerator = _accelerator(options.accel, state, live, hypervisor, image, say)
             yield Laboratory(state, live, hypervisor, image, accelerator, uri)
         finally:
-            if options.connect is None:
-                hypervisor.destroy_owned()
+            hypervisor.destroy_owned(live.owner)
             hypervisor.close()
 
 

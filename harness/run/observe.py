@@ -59,8 +59,7 @@ def _add(
     phases: MutableMapping[str, float], results: Iterable[CommandResult], names: dict[str, str]
 ) -> None:
     for result in results:
-        words = result.words[1:] if result.words[0] == "always" else result.words
-        if (phase := names.get(words[0])) is not None and not result.skipped:
+        if (phase := names.get(result.command[0])) is not None and not result.skipped:
             phases[phase] = phases.get(phase, 0.0) + result.elapsed_us * _MICRO
 
 
@@ -119,8 +118,7 @@ def drained(snapshot: ScriptResult) -> bool:
 def _find(results: Sequence[CommandResult], command: str) -> CommandResult | None:
     """The first result of ``command`` that was really tried."""
     for result in results:
-        words = result.words[1:] if result.words[0] == "always" else result.words
-        if words[0] == command and not result.skipped:
+        if result.command[0] == command and not result.skipped:
             return result
     return None
 

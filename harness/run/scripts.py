@@ -75,15 +75,18 @@ def drop_snapshot_script() -> list[Line]:
 
 
 def inspect_script(fs: FileSystem, target: Target) -> list[Line]:
-    """Recover the snapshot by mounting it, read it, use it, check it; leave nothing behind."""
+    """Recover the snapshot by mounting it, read it, check it, use it; leave nothing behind."""
+    mount = ("mount", SNAPSHOT_DEVICE, SNAPSHOT_MOUNT, fs.name, fs.mount_options)
     return [
-        ("mount", SNAPSHOT_DEVICE, SNAPSHOT_MOUNT, fs.name, fs.mount_options),
+        mount,
         ("tree", SNAPSHOT_MOUNT, "full"),
-        ("probe", SNAPSHOT_MOUNT),
         ("always", "umount", SNAPSHOT_MOUNT),
         # Read-only check after recovery: before it, e2fsck -n and xfs_repair -n report what the
-        # replay of the log is about to mend.
-        ("always", "exec", str(_TOOL_TIMEOUT_MS), *fs.fsck, SNAPSHOT_DEVICE),
+        # replay of the log is about to mend. Before the probe, which empties the file system.
+        ("always", "try", "exec", str(_TOOL_TIMEOUT_MS), *fs.fsck, SNAPSHOT_DEVICE),
+        mount,
+        ("probe", SNAPSHOT_MOUNT),
+        ("always", "umount", SNAPSHOT_MOUNT),
         ("always", "dm-remove", SNAPSHOT),
         *(("always", *line) for line in target.backup_status_lines()),
     ]

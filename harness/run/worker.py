@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from harness.deadline import Deadline
 from harness.errors import AgentError, GuestLostError, InfraError
-from harness.events import CaseRetried, Event, PairLost, PhaseNote
+from harness.events import CaseRetried, CaseStarted, Event, PairLost, PhaseNote
 from harness.guest.protocol import ProtocolError
 from harness.model.case import CaseResult
 from harness.model.evidence import CaseEvidence
@@ -91,6 +91,7 @@ class Worker:
         try:
             bench = self._bench(case.case_id.target, case.case_id.fs)
             # Booting and setting up is shared by many cases and belongs to none of them.
+            self._publish(CaseStarted(case.case_id, self.number))
             started = time.perf_counter()
             what = f"case {case.case_id} to end"
             deadline = Deadline.after(self._options.timeout_s, what)

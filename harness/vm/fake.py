@@ -72,8 +72,8 @@ class FakeHypervisor:
         """The machines that are not gone."""
         return [machine for machine in self.machines if machine.state() is not MachineState.GONE]
 
-    def destroy_owned(self) -> int:
-        running = self.running()
+    def destroy_owned(self, owner: str | None = None) -> int:
+        running = [m for m in self.running() if owner in (None, m.spec.owner)]
         for machine in running:
             machine.destroy()
         return len(running)

@@ -99,10 +99,11 @@ class LibvirtHypervisor:
         )
         return LibvirtMachine(spec.name, domain)
 
-    def destroy_owned(self) -> int:
+    def destroy_owned(self, owner: str | None = None) -> int:
         destroyed = 0
         for domain in _call("listing domains", lambda: self._connection.listAllDomains(0)):
-            if _owner(domain) is not None:
+            found = _owner(domain)
+            if found is not None and owner in (None, found):
                 LibvirtMachine(domain.name(), domain).destroy()
                 destroyed += 1
         return destroyed

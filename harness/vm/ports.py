@@ -89,8 +89,11 @@ class Hypervisor(Protocol):
     def start(self, spec: MachineSpec) -> Machine:
         """Start a guest; InfraError with the hypervisor's own words when it refuses."""
 
-    def destroy_owned(self) -> int:
-        """End every machine the harness ever started here and return how many there were."""
+    def destroy_owned(self, owner: str | None = None) -> int:
+        """End the machines that ``owner`` started (None: any run) and return how many there were.
+
+        Machines that are not the harness's own are never touched.
+        """
 
     def versions(self) -> dict[str, str]:
         """Version strings of the hypervisor and its library."""
