@@ -115,8 +115,8 @@ class FakeChannel:
         blocks: list[bytes] = []
         skipping = False
         for index, line in enumerate(lines):
-            prefix, command = _split(line)
-            if skipping and prefix != "always":
+            prefixes, command = _split(line)
+            if skipping and "always" not in prefixes:
                 blocks.append(_block(index, None))
                 continue
             if command[0] == "at-checkpoint":
@@ -125,7 +125,7 @@ class FakeChannel:
                 continue
             reply = self._answer(command)
             blocks.append(_block(index, reply))
-            skipping |= not reply.ok and prefix != "try"
+            skipping |= not reply.ok and "try" not in prefixes
             if command[0] == "step" and command[2] == "checkpoint":
                 seen = [_block(n, self._answer(each)) for n, each in enumerate(registered)]
                 event = f"checkpoint {command[3]} {command[1]}\n".encode() + b"".join(seen)
@@ -134,8 +134,10 @@ class FakeChannel:
         yield Frame(FrameType.RESPONSE, request.request_id, b"".join(blocks))
 
 
-def _split(line: Command) -> tuple[str, Command]:
-    return (line[0], line[1:]) if line[0] in ("always", "try") else ("", line)
+def _split(line: Command) -> tuple[Command, Command]:
+    """Prefixes, and the command without them."""
+    count = next(n for n, word in enumerate(line) if word not in ("always", "try"))
+    return line[:count], line[count:]
 
 
 def _block(index: int, reply: Reply | None) -> bytes:

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two guests in memory whose replication works: tests break one thing each and see what follows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from oracle_trees import tree_at
+
+from ace_workloads.ops import Step
+from ace_workloads.registry import load_suite
+from harness.build.image import MicroImage
+from harness.config import StateDir
+from harness.events import Event
+from harness.guest.fake import Command, FakeChannel, GuestEnds, Reply
+from harness.guest.protocol import encode_word
+from harness.guest.workload import workload_lines
+from harness.model.content import decode
+from harness.model.tree import Entry, Tree
+from harness.oracle.model import execute
+from harness.run.options import RunOptions
+from harness.run.pair import PairBuilder
+from harness.run.worker import Worker
+from harness.vm.fake import FakeHypervisor, FakeMachine
+from harness.vm.live import LiveDir
+from harness.vm.ports import Accelerator
+
+STATUS = "state connected acked 9 received 9 applied 9"
+DIGEST = b"0123456789abcdef0123456789abcdef 7"
+OOPS = "[   12.100002] BUG: unable to handle page fault for address: ffffb2c0004a1000\n"
+IMAGE = MicroImage(
+    kernel=Path("/boot/vmlinuz"),
+    initrd=Path("/boot/initrd"),
+    release="6.1.0-fake",
+    module="/lib/modules/dm-rollbaccine.ko",
+    on_demand={"snapshot": ("/lib/modules/brd.ko",), "ext4": ("/lib/modules/ext4.ko",)},
+)
+
+Rule = Callable[[str, Command], Reply | None]
+"""(role of the guest, command) -> what it comes to, None for what it would come to anyway."""
+
+
+def tree_payload(tree: Tree) -> bytes:
+    """A tree as the agent sends it."""
+    return b"".join(_entry_payload(entry) for _, entry in sorted(tree.entries.items()))
+
+
+def _entry_payload(entry: Entry) -> bytes:
+    raw = None if entry.content is None else decode(entry.content)
+    numbers = (
+        entry.uid, entry.gid, entry.nlink, entry.size, entry.blocks, entry.ino, entry.mtime_ns,
+        entry.ctime_ns, entry.rdev,
+    )  # fmt: skip
+    xattrs = ",".join(f"{encode_word(name)}={value.hex()}" for name, value in entry.xattrs)
+    words = [
+        "E", encode_word(entry.path), entry.kind.value, f"{entry.mode:o}", *map(str, numbers),
+        xattrs or "-",
+        "-" if entry.link is None else f"={encode_word(entry.link)}",
+        "-",
+        "-" if raw is None else str(len(raw)),
+        "-",
+    ]  # fmt: skip
+    return " ".join(words).encode() + b"\n" + (raw + b"\n" if raw else b"")
+
+
+@dataclass
+class World:
+    """What both guests of every pair answer; ``rules`` are asked first, in order."""
+
+    fs: str = "ext4"
+    rules: list[Rule] = field(default_factory=list)
+    log: list[tuple[str, Command]] = field(default_factory=list)
+    """(role, command) of all that was answered."""
+    seen: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(role, first word) -> how often."""
+    channels: dict[Path, FakeChannel] = field(default_factory=dict)
+    machines: dict[str, FakeMachine] = field(default_factory=dict)
+    """The latest machine of each role."""
+
+    def __post_init__(self) -> None:
+        self.hypervisor = FakeHypervisor(self._equip)
+        self._known = {
+            _key(workload_lines(workload.steps)): workload.steps for workload in load_suite("smoke")
+        }
+        self._steps: Sequence[Step] = ()
+        self._line = 0
+
+    def connect(self, path: Path) -> FakeChannel:
+        return self.channels[path]
+
+    def builder(self, folder: Path) -> PairBuilder:
+        """Boots pairs of this world, with their files below ``folder``."""
+        live = LiveDir(folder, "0ddba11")
+        return PairBuilder(
+            self.hypervisor, live, IMAGE, Accelerator.TCG, folder, boot_timeout_s=0.2,
+            connect=self.connect,
+        )  # fmt: skip
+
+    def report(self, role: str, text: str = OOPS) -> None:
+        """Let the kernel of the guest with ``role`` say something on its console."""
+        with open(self.machines[role].spec.console, "a", encoding="utf-8") as console:
+            console.write(text)
+
+    def lose(self, role: str) -> Reply:
+        """Let the guest with ``role`` end while it answers; for use in a rule."""
+        self.machines[role].end()
+        raise GuestEnds
+
+    def boots(self) -> int:
+        """How many pairs were started."""
+        return len(self.hypervisor.machines) // 2
+
+    def _equip(self, machine: FakeMachine) -> None:
+        role = machine.name.rpartition("-")[2]
+        channel = FakeChannel(lambda command: self._answer(role, command), self._expect)
+        machine.on_end.append(channel.end)
+        self.channels[machine.spec.channel] = channel
+        self.machines[role] = machine
+
+    def _expect(self, lines: Sequence[Command]) -> None:
+        steps = self._known.get(_key([line for line in lines if line[0] == "step"]))
+        if steps is not None:
+            self._steps = steps
+
+    def _answer(self, role: str, command: Command) -> Reply:
+        self.log.append((role, command))
+        self.seen[role, command[0]] += 1
+        for rule in self.rules:
+            reply = rule(role, command)
+            if reply is not None:
+                return reply
+        if command[0] == "step":
+            self._line = int(command[1])
+        if command[0] in ("dm-wait", "dm-status"):
+            return Reply(STATUS.encode())
+        if command[0] == "digest":
+            return Reply(DIGEST)
+        if command[0] == "tree":
+            return Reply(tree_payload(self.tree()))
+        return Reply()
+
+    def tree(self) -> Tree:
+        """The tree of the workload under way as it is now."""
+        return tree_at(execute(self._steps, self._line), self.fs)
+
+
+def _key(lines: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(line) for line in lines)
+
+
+def options(folder: Path, **changes: object) -> RunOptions:
+    """Options of a run in ``folder`` on the smoke suite."""
+    plain: dict[str, object] = {
+        "suite": "smoke", "out": folder / "reports", "state_dir": folder / "state",
+    }  # fmt: skip
+    return RunOptions(**(plain | changes))  # type: ignore[arg-type]
+
+
+def worker(world: World, folder: Path, events: list[Event], **changes: object) -> Worker:
+    """A worker on pairs of ``world``."""
+    return Worker(0, world.builder(folder), options(folder, **changes), events.append)
+
+
+def state(folder: Path) -> StateDir:
+    return StateDir(folder / "state")

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One case on a bench: the crash, what is looked at and when, and what becomes of trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from run_world import DIGEST, IMAGE, STATUS, World
+
+from ace_workloads.registry import load_suite
+from harness.deadline import Deadline
+from harness.errors import AgentError, GuestLostError, InfraError
+from harness.guest.fake import Command, GuestHangs, Reply
+from harness.oracle import judge_case
+from harness.run.bench import Bench, Observation
+from harness.run.filesystems import EXT4
+from harness.run.targets import make_target
+
+STEPS = load_suite("smoke").workload(4).steps
+POINTS = sum(step.verb == "checkpoint" for step in STEPS)
+
+
+def bench(world: World, folder: Path, target: str = "rollbaccine") -> Bench:
+    made = Bench(world.builder(folder).boot("0"), make_target(target, IMAGE), EXT4)
+    made.set_up()
+    world.log.clear()
+    world.seen.clear()
+    return made
+
+
+def run(made: Bench) -> Observation:
+    return made.run(STEPS, Deadline.after(5, "the case to end"))
+
+
+def verdicts(seen: Observation) -> set[str]:
+    checks = judge_case(STEPS, "ext4", seen.evidence, True)
+    return {f"{check.rule} {check.verdict}" for check in checks if check.verdict != "pass"}
+
+
+def on(role: str, word: str, reply: Callable[[], Reply | None]) -> Callable[..., Reply | None]:
+    """A rule for the commands of ``role`` that begin with ``word``."""
+    return lambda who, command: reply() if (who, command[0]) == (role, word) else None
+
+
+def test_there_is_more_than_one_persistence_point_to_look_at() -> None:
+    assert POINTS >= 2
+
+
+def test_the_primary_stands_still_while_the_backup_is_looked_at(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    states: dict[str, set[str]] = {}
+
+    def note(role: str, command: Command) -> None:
+        word = command[0] if command[0] != "dm-status" else f"{command[0]} of {role}"
+        states.setdefault(word, set()).add(world.machines["primary"].state())
+
+    world.rules.append(note)
+    seen = run(made)
+    for looking in ("dm-create", "mount of backup", "probe", "dm-remove", "dm-status of backup"):
+        assert states.get(looking, {"paused"}) == {"paused"}, looking
+    assert states["dm-status of primary"] == {"running"}, "asked before the crash, not after"
+    assert world.machines["primary"].verbs == ["pause", "resume"] * POINTS
+    assert world.machines["backup"].verbs == []
+    assert len(seen.evidence.crashes) == POINTS
+    assert verdicts(seen) == set()
+
+
+@pytest.mark.parametrize("how", ["ends", "hangs", "refuses"])
+def test_a_paused_primary_is_resumed_whatever_happens(tmp_path: Path, how: str) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+
+    def trouble() -> Reply:
+        if how == "ends":
+            return world.lose("backup")
+        if how == "hangs":
+            raise GuestHangs
+        raise InfraError("libvirt is gone")
+
+    world.rules.append(on("backup", "probe", trouble))
+    with pytest.raises(InfraError):
+        run(made)
+    assert world.machines["primary"].verbs == ["pause", "resume"]
+
+
+def test_a_primary_that_cannot_be_paused_is_not_looked_behind(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    world.machines["primary"].failing.add("pause")
+    with pytest.raises(InfraError, match="cannot pause"):
+        run(made)
+    assert world.seen["backup", "tree"] == 0
+
+
+FIRST = 9
+"""What the primary says to have acknowledged: less than this on the backup would be a failure."""
+
+
+def moving(world: World, still: int) -> None:
+    """Let ``received`` of the backup grow with each status until the ``still``-th."""
+
+    def status() -> Reply:
+        asked = world.seen["backup", "dm-wait"] + world.seen["backup", "dm-status"]
+        number = FIRST + min(asked, still)
+        return Reply(f"state connected received {number} applied {number}".encode())
+
+    world.rules += [on("backup", "dm-wait", status), on("backup", "dm-status", status)]
+
+
+def test_a_snapshot_during_which_something_arrived_is_dropped(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    # Wait, snapshot, status: the first two rounds end with another number than they began with.
+    moving(world, still=5)
+    seen = run(made)
+    assert verdicts(seen) == set()
+    assert world.seen["backup", "dm-create"] == POINTS + 2
+    assert world.seen["backup", "dm-remove"] == POINTS + 2, "each snapshot is removed"
+    assert world.seen["backup", "tree"] == POINTS
+
+
+def test_an_inspection_during_which_something_arrived_is_done_again(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    # Wait and status of the snapshot agree, the status after the inspection does not.
+    late = iter([STATUS, STATUS, STATUS.replace(" 9", " 10")])
+
+    def status() -> Reply:
+        return Reply(next(late, STATUS).encode())
+
+    world.rules += [on("backup", "dm-wait", status), on("backup", "dm-status", status)]
+    seen = run(made)
+    assert verdicts(seen) == set()
+    assert world.seen["backup", "tree"] == POINTS + 1
+
+
+def test_a_backup_that_goes_on_receiving_is_no_pass(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    moving(world, still=10**6)
+    assert "drain/quiesced unknown" in verdicts(run(made))
+
+
+def test_a_backup_that_does_not_drain_is_waited_for_once(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    stuck = Reply(b"state connected received 9 applied 8", ok=False, status=-110)
+    world.rules.append(on("backup", "dm-wait", lambda: stuck))
+    seen = run(made)
+    found = verdicts(seen)
+    assert "drain/quiesced unknown" in found
+    assert not any(text.endswith("fail") for text in found), "nothing was there to look at"
+    # Once for each crash point, and once more before the devices are compared.
+    assert world.seen["backup", "dm-wait"] == POINTS + 1
+    assert seen.evidence.backup_device is None
+
+
+def test_a_status_without_numbers_is_no_drain(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    for word in ("dm-wait", "dm-status"):
+        world.rules.append(on("backup", word, lambda: Reply(b"state connected")))
+    assert "drain/quiesced unknown" in verdicts(run(made))
+
+
+def test_what_was_acknowledged_is_asked_before_the_tree_is_read(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    crash = run(made).evidence.crashes[0]
+    primary = [command[0] for role, command in world.log if role == "primary"]
+    assert primary.index("dm-status") < primary.index("tree")
+    assert crash.drain is not None
+    assert (crash.drain.promised, crash.drain.applied) == (9, 9)
+
+
+def test_devices_that_differ_are_told_with_their_blocks(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    world.rules += [
+        on("backup", "digest", lambda: Reply(DIGEST.replace(b"0", b"1"))),
+        on("primary", "blockmap", lambda: Reply(b"3 00112233445566aa\n7 00112233445566bb\n")),
+        on("backup", "blockmap", lambda: Reply(b"3 00112233445566aa\n9 00112233445566cc\n")),
+    ]
+    seen = run(made)
+    assert seen.evidence.differing_blocks == (7, 9)
+    assert verdicts(seen) == {"device/equal fail"}
+
+
+def test_a_digest_that_failed_is_no_equality(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    world.rules.append(on("backup", "digest", lambda: Reply.failure("read: EIO: /dev/vda")))
+    seen = run(made)
+    assert seen.evidence.backup_device is None
+    assert verdicts(seen) == {"device/equal unknown"}
+
+
+def test_a_guest_lost_while_both_are_digested_is_not_overlooked(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    world.rules.append(on("backup", "digest", lambda: world.lose("backup")))
+    with pytest.raises(GuestLostError, match="guest backup"):
+        run(made)
+
+
+def test_a_step_of_the_workload_that_fails_is_evidence(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    world.rules.append(on("primary", "step", lambda: Reply.failure("openat: EIO: foo")))
+    seen = run(made)
+    assert seen.evidence.step_errors == ((1, "openat: EIO"),)
+    assert seen.evidence.crashes == ()
+    assert "steps/errno fail" in verdicts(seen)
+    assert world.seen["primary", "umount"] == 1
+
+
+def test_a_step_of_the_harness_that_fails_is_not(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    world.rules.append(on("primary", "mount", lambda: Reply.failure("mount: EINVAL: /dev/x")))
+    with pytest.raises(AgentError, match="guest primary: `mount"):
+        run(made)
+
+
+def test_the_control_arm_neither_drains_nor_compares(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path, "linear")
+    seen = run(made)
+    assert {word for _, word in world.seen} & {"dm-wait", "digest", "dm-status"} == set()
+    assert judge_case(STEPS, "ext4", seen.evidence, False)
+    assert {check.verdict for check in judge_case(STEPS, "ext4", seen.evidence, False)} == {"pass"}
+    assert world.machines["primary"].verbs == ["pause", "resume"] * POINTS
+
+
+def test_every_second_is_put_down_to_a_phase(tmp_path: Path) -> None:
+    seen = run(bench(World(), tmp_path))
+    # The fake says 1 ms for each command that ran.
+    phases = {name: round(1000 * seconds) for name, seconds in seen.phases_s.items()}
+    assert {"pause", "resume", "compare"} < phases.keys()
+    assert phases["fsck"] == phases["read"] == phases["probe"] == POINTS
+    assert phases["recover"] >= POINTS
+    assert phases["snapshot"] == 2 * POINTS
+    assert phases["ops"] == len(STEPS) + 2

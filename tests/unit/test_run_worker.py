@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a worker makes of guests that die, hang, report or misbehave; guests in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from oracle_trees import without
+from run_world import World, options, tree_payload, worker
+
+from ace_workloads.registry import load_suite
+from harness.errors import InfraError
+from harness.events import CaseRetried, Event, PairLost
+from harness.guest.fake import Command, GuestHangs, Reply
+from harness.model.case import Outcome
+from harness.model.verdict import Verdict
+from harness.run.filesystems import FILE_SYSTEMS
+from harness.run.options import Impostor
+from harness.run.plan import Case, WorkloadPlan
+from harness.run.worker import ATTEMPTS
+from harness.vm.ports import MachineState
+
+
+def case(folder: Path, number: int = 1, **changes: object) -> Case:
+    plan = WorkloadPlan(load_suite("smoke"), options(folder, only=(str(number),), **changes))
+    taken = plan.take()
+    assert taken is not None
+    return taken
+
+
+def lose_files(world: World, target: str = "rollbaccine") -> None:
+    """Let the backup forget every file, on the target or on the control arm too."""
+
+    def rule(role: str, command: Command) -> Reply | None:
+        if (role, command[0]) != ("backup", "tree"):
+            return None
+        last = next(c for r, c in reversed(world.log) if r == role and c[0] == "dm-create")
+        if target == "rollbaccine" and "/dev/mapper/replicated" not in last[-1]:
+            return None
+        tree = world.tree()
+        return Reply(tree_payload(without(*(path for path in tree.entries if path))(tree)))
+
+    world.rules.append(rule)
+
+
+def test_cases_share_one_set_up(tmp_path: Path) -> None:
+    world, events = World(), list[Event]()
+    run = worker(world, tmp_path, events)
+    assert [run.run(case(tmp_path, n)).verdict for n in (1, 2, 3)] == [Verdict.PASS] * 3
+    assert world.boots() == 1
+    assert world.seen["primary", "image-save"] == 1
+    assert world.seen["primary", "image-restore"] == 3
+    assert not any(isinstance(event, CaseRetried | PairLost) for event in events)
+
+
+def test_a_lost_guest_is_replaced_and_the_case_tried_again(tmp_path: Path) -> None:
+    world, events = World(), list[Event]()
+
+    def dies_once(role: str, command: Command) -> Reply | None:
+        if command[0] == "probe" and world.seen["backup", "probe"] == 1:
+            return world.lose("backup")
+        return None
+
+    world.rules.append(dies_once)
+    result = worker(world, tmp_path, events).run(case(tmp_path))
+    assert result.verdict is Verdict.PASS
+    assert len(result.attempts) == 1
+    assert "agent of guest backup" in result.attempts[0]
+    assert "(a guest has ended)" in result.attempts[0]
+    assert world.boots() == 2
+    assert [type(event) for event in events if isinstance(event, CaseRetried | PairLost)] == [
+        PairLost, CaseRetried,
+    ]  # fmt: skip
+    first_pair = world.hypervisor.machines[:2]
+    assert [machine.state() for machine in first_pair] == [MachineState.GONE] * 2
+
+
+def test_a_guest_that_is_lost_every_time_is_no_verdict(tmp_path: Path) -> None:
+    world = World()
+    run = worker(world, tmp_path, [])
+    assert run.run(case(tmp_path)).verdict is Verdict.PASS
+    world.rules.append(
+        lambda role, command: world.lose(role) if command[0] == "image-restore" else None
+    )
+    result = run.run(case(tmp_path, 2))
+    assert result.outcome is Outcome.INFRA
+    assert result.verdict is None
+    assert result.control is None
+    assert len(result.attempts) == ATTEMPTS - 1
+    assert world.seen["primary", "image-restore"] == 1 + ATTEMPTS
+
+
+def test_a_guest_lost_with_an_oops_fails_the_case_at_once(tmp_path: Path) -> None:
+    world = World()
+
+    def panics(role: str, command: Command) -> Reply | None:
+        if command[0] == "digest" and role == "backup":
+            world.report("backup")
+            return world.lose("backup")
+        return None
+
+    world.rules.append(panics)
+    result = worker(world, tmp_path, []).run(case(tmp_path))
+    assert (result.verdict, result.attempts, result.infra_error) == (Verdict.FAIL, (), None)
+    assert [check.path for check in result.checks] == ["backup"]
+    assert "unable to handle page fault" in result.checks[0].found
+    assert "unable to handle page fault" in result.console["backup"][-1]
+    assert result.outcome is Outcome.FAIL, "the control arm does not digest the backup"
+
+
+def test_an_oops_of_an_earlier_case_is_not_told_again(tmp_path: Path) -> None:
+    world = World()
+    run = worker(world, tmp_path, [])
+    run.run(case(tmp_path))
+    world.report("primary")
+    reported = run.run(case(tmp_path, 2))
+    assert reported.verdict is Verdict.FAIL
+    assert [check.rule for check in reported.checks if check.verdict is Verdict.FAIL] == ["console"]
+    assert run.run(case(tmp_path, 3)).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_nothing_can_run_if_the_first_set_up_never_works(tmp_path: Path, hangs: bool) -> None:
+    world = World()
+
+    def refuses(role: str, command: Command) -> Reply | None:
+        if command[0] != "zero":
+            return None
+        if hangs:
+            raise GuestHangs
+        return Reply.failure("open: ENOENT: /dev/vda\nkernel: virtio_blk: gone")
+
+    world.rules.append(refuses)
+    with pytest.raises(InfraError, match=r"no case can run: .*guest backup") as caught:
+        worker(world, tmp_path, []).run(case(tmp_path))
+    assert hangs or "/dev/vda" in str(caught.value)
+    assert world.boots() == ATTEMPTS
+
+
+def test_no_case_can_run_without_guests(tmp_path: Path) -> None:
+    world = World()
+    world.rules.append(lambda role, command: world.lose(role))
+    with pytest.raises(InfraError, match="did not come up"):
+        worker(world, tmp_path, []).run(case(tmp_path))
+    assert world.hypervisor.running() == []
+
+
+def test_a_fail_is_run_on_the_control_arm(tmp_path: Path) -> None:
+    world = World()
+    lose_files(world)
+    result = worker(world, tmp_path, []).run(case(tmp_path))
+    assert (result.verdict, result.control) == (Verdict.FAIL, Verdict.PASS)
+    assert result.outcome is Outcome.FAIL
+    assert any(command[-1].endswith(" linear /dev/vdb 0") for _, command in world.log)
+
+
+def test_a_fail_of_both_arms_is_not_put_down_to_the_replication(tmp_path: Path) -> None:
+    world = World()
+    lose_files(world, "any")
+    result = worker(world, tmp_path, []).run(case(tmp_path))
+    assert (result.verdict, result.control) == (Verdict.FAIL, Verdict.FAIL)
+    assert result.outcome is Outcome.CONTROL_FAIL
+
+
+def test_a_control_arm_that_cannot_be_had_leaves_the_fail(tmp_path: Path) -> None:
+    world = World()
+    lose_files(world)
+    world.rules.append(lambda role, command: world.lose(role) if "linear" in command[-1] else None)
+    result = worker(world, tmp_path, []).run(case(tmp_path))
+    assert (result.verdict, result.control, result.outcome) == (
+        Verdict.FAIL, None, Outcome.FAIL,
+    )  # fmt: skip
+
+
+def test_the_control_arm_has_no_control_arm(tmp_path: Path) -> None:
+    world = World()
+    lose_files(world, "any")
+    result = worker(world, tmp_path, [], target="linear").run(case(tmp_path, target="linear"))
+    assert (result.verdict, result.control) == (Verdict.FAIL, None)
+    assert world.seen["primary", "image-restore"] == 1
+
+
+def test_what_did_not_pass_leaves_nothing_for_the_next_case(tmp_path: Path) -> None:
+    world = World()
+    run = worker(world, tmp_path, [])
+    lose_files(world)
+    assert run.run(case(tmp_path)).verdict is Verdict.FAIL
+    world.rules.clear()
+    assert run.run(case(tmp_path, 2)).verdict is Verdict.PASS
+    assert world.boots() == 1
+    made = [c for r, c in world.log if r == "primary" and c[:2] == ("dm-create", "replicated")]
+    assert len(made) == 2, "a target of its own after the failure"
+    assert len({line[-1] for line in made}) == 2, "neither port nor identity is used twice"
+
+
+def test_a_target_that_cannot_be_taken_down_costs_the_pair(tmp_path: Path) -> None:
+    world, events = World(), list[Event]()
+    run = worker(world, tmp_path, events)
+    lose_files(world)
+    world.rules.append(
+        lambda role, command: world.lose(role) if command == ("dm-remove", "replicated") else None
+    )
+    assert run.run(case(tmp_path)).verdict is Verdict.FAIL
+    lost = [event for event in events if isinstance(event, PairLost)]
+    assert ["cannot be removed" in event.reason for event in lost] == [True]
+    world.rules.clear()
+    after = run.run(case(tmp_path, 2))
+    assert (after.verdict, after.attempts) == (Verdict.PASS, ())
+
+
+def test_another_file_system_gets_a_target_of_its_own_size(tmp_path: Path) -> None:
+    world = World()
+    run = worker(world, tmp_path, [])
+    run.run(case(tmp_path))
+    world.fs = "xfs"
+    assert run.run(case(tmp_path, fs=("xfs",))).verdict is Verdict.PASS
+    sizes = [c[-1].split()[1] for r, c in world.log if c[:2] == ("dm-create", "replicated")]
+    assert sizes == [
+        str(FILE_SYSTEMS[name].device_bytes // 512) for name in ("ext4", "ext4", "xfs", "xfs")
+    ]
+    assert world.boots() == 1
+
+
+def test_a_defect_is_for_the_target_and_its_side_only(tmp_path: Path) -> None:
+    world = World()
+    lose_files(world)
+    worker(world, tmp_path, [], defect="drop_write:3").run(case(tmp_path))
+    tables = {(r, c[-1]) for r, c in world.log if c[0] == "dm-create" and c[1] != "snapshot"}
+    assert {role for role, table in tables if table.endswith(" 2 fault drop_write:3")} == {"backup"}
+    assert any(" linear /dev/vdb" in table and "fault" not in table for _, table in tables)
+
+
+def test_an_impostor_is_looked_at_instead_of_the_backup(tmp_path: Path) -> None:
+    world = World()
+    run = worker(world, tmp_path, [], impostor=Impostor.STALE)
+    run.run(case(tmp_path))
+    snapshots = [c[-1] for r, c in world.log if c[:2] == ("dm-create", "snapshot")]
+    assert snapshots
+    assert all(" snapshot /dev/mapper/impostor " in table for table in snapshots)
+
+
+def test_a_closed_worker_leaves_nothing_running(tmp_path: Path) -> None:
+    world = World()
+    run = worker(world, tmp_path, [])
+    run.run(case(tmp_path))
+    run.close()
+    result = run.run(case(tmp_path, 2))
+    assert result.outcome is Outcome.INFRA
+    assert result.attempts == ()
+    assert world.hypervisor.running() == []
