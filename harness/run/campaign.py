@@ -62,7 +62,12 @@ def run_campaign(
             bus.publish(RunStarted(info, store.path))
             campaign = _Campaign(store, info, options, bus)
             campaign.work(lab, plan, before_end)
-            return campaign.conclude()
+            try:
+                return campaign.conclude()
+            except KeyboardInterrupt:
+                # Too late to stop anything: what was half written is written again.
+                campaign.interrupted = True
+                return campaign.conclude()
 
 
 def _describe(plan: Plan, options: RunOptions, lab: Laboratory) -> RunInfo:
@@ -101,7 +106,8 @@ class _Campaign:
         self._summary = Summary(planned=info.planned)
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._interrupted = False
+        self.interrupted = False
+        """Whether the user asked to stop; the cases under way are finished first."""
         self._abandoned = threading.Event()
         """Set once the cases under way are not waited for any more."""
         self._error: BaseException | None = None
@@ -113,15 +119,16 @@ class _Campaign:
             Worker(number, builder, self._options, self._bus.publish)
             for number in range(self._options.pairs)
         ]
+        ended = [threading.Event() for _ in workers]
         threads = [
-            threading.Thread(target=self._serve, args=(worker, plan), name=f"pair-{worker.number}")
-            for worker in workers
+            threading.Thread(target=self._serve, args=(worker, plan, end), name=f"pair-{number}")
+            for number, (worker, end) in enumerate(zip(workers, ended, strict=True))
         ]
         for thread in threads:
             thread.start()
         try:
-            self._wait(threads)
-            if before_end is not None and not self._interrupted:
+            self._wait(ended)
+            if before_end is not None and not self.interrupted:
                 self._pause(before_end)
         finally:
             self._abandoned.set()
@@ -130,18 +137,21 @@ class _Campaign:
             for thread in threads:
                 thread.join()
 
-    def _wait(self, threads: list[threading.Thread]) -> None:
-        """Wait for the workers; Ctrl-C lets each finish its case, a second one does not."""
+    def _wait(self, ended: list[threading.Event]) -> None:
+        """Wait for the workers; Ctrl-C lets each finish its case, a second one does not.
+
+        Not by joining the threads: a join that Ctrl-C interrupts takes a thread that goes on for
+        one that has ended (seen with Python 3.11).
+        """
         while True:
             try:
-                while any(thread.is_alive() for thread in threads):
-                    for thread in threads:
-                        thread.join(_POLL_S)
+                while not all(end.wait(_POLL_S) for end in ended):
+                    pass
                 return
             except KeyboardInterrupt:
-                if self._interrupted:
+                if self.interrupted:
                     return
-                self._interrupted = True
+                self.interrupted = True
                 self._stop.set()
                 self._bus.publish(Warned("interrupted: finishing the cases under way"))
 
@@ -149,9 +159,9 @@ class _Campaign:
         try:
             before_end()
         except KeyboardInterrupt:
-            self._interrupted = True
+            self.interrupted = True
 
-    def _serve(self, worker: Worker, plan: Plan) -> None:
+    def _serve(self, worker: Worker, plan: Plan, end: threading.Event) -> None:
         try:
             while not self._stop.is_set() and (case := plan.take()) is not None:
                 result = worker.run(case)
@@ -166,6 +176,8 @@ class _Campaign:
             with self._lock:
                 self._error = self._error or error
             self._stop.set()
+        finally:
+            end.set()
 
     def _record(self, result: CaseResult, pair: int) -> None:
         with self._lock:
@@ -198,7 +210,7 @@ class _Campaign:
         if self._error is not None:
             error = self._error
             return error.exit_code if isinstance(error, HarnessError) else EXIT_INTERNAL
-        return EXIT_INTERRUPTED if self._interrupted else self._summary.exit_code()
+        return EXIT_INTERRUPTED if self.interrupted else self._summary.exit_code()
 
 
 def case_texts(result: CaseResult) -> CaseTexts:

@@ -85,8 +85,8 @@ class World:
         self._known = {
             _key(workload_lines(workload.steps)): workload.steps for workload in load_suite("smoke")
         }
-        self._steps: Sequence[Step] = ()
-        self._line = 0
+        self._at: dict[str, tuple[Sequence[Step], int]] = {}
+        """Pair -> its workload, and the line it has come to."""
 
     def connect(self, path: Path) -> FakeChannel:
         return self.channels[path]
@@ -115,36 +115,42 @@ class World:
 
     def _equip(self, machine: FakeMachine) -> None:
         role = machine.name.rpartition("-")[2]
-        channel = FakeChannel(lambda command: self._answer(role, command), self._expect)
+        pair = machine.name.removesuffix(role)
+        channel = FakeChannel(
+            lambda command: self._answer(pair, role, command),
+            lambda lines: self._expect(pair, lines),
+        )
         machine.on_end.append(channel.end)
         self.channels[machine.spec.channel] = channel
         self.machines[role] = machine
 
-    def _expect(self, lines: Sequence[Command]) -> None:
+    def _expect(self, pair: str, lines: Sequence[Command]) -> None:
         steps = self._known.get(_key([line for line in lines if line[0] == "step"]))
         if steps is not None:
-            self._steps = steps
+            self._at[pair] = steps, 0
 
-    def _answer(self, role: str, command: Command) -> Reply:
+    def _answer(self, pair: str, role: str, command: Command) -> Reply:
         self.log.append((role, command))
         self.seen[role, command[0]] += 1
         for rule in self.rules:
             reply = rule(role, command)
             if reply is not None:
                 return reply
-        if command[0] == "step":
-            self._line = int(command[1])
+        if (role, command[0]) == ("primary", "step"):
+            self._at[pair] = self._at[pair][0], int(command[1])
         if command[0] in ("dm-wait", "dm-status"):
             return Reply(STATUS.encode())
         if command[0] == "digest":
             return Reply(DIGEST)
         if command[0] == "tree":
-            return Reply(tree_payload(self.tree()))
+            return Reply(tree_payload(self.tree(pair)))
         return Reply()
 
-    def tree(self) -> Tree:
-        """The tree of the workload under way as it is now."""
-        return tree_at(execute(self._steps, self._line), self.fs)
+    def tree(self, pair: str | None = None) -> Tree:
+        """The tree of the workload under way on a pair (the only one) as it is now."""
+        if pair is None:
+            pair = next(reversed(self._at))
+        return tree_at(execute(*self._at[pair]), self.fs)
 
 
 def _key(lines: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
