@@ -96,8 +96,9 @@ def _short(real: Path, owner: str) -> Path:
     if len(str(real)) <= _LONGEST_ROOT:
         return real
     link = Path(tempfile.gettempdir()) / f"harness-{owner}"
-    link.symlink_to(real)
+    # In this order, so that there is no link that nobody knows of.
     (real / _SHORT).write_text(str(link), encoding="utf-8")
+    link.symlink_to(real)
     return link
 
 

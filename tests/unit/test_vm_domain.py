@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Machines as libvirt is told of them."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.vm.domain_xml import AGENT_PORT, METADATA_URI, domain_xml, owner_of
+from harness.vm.ports import Accelerator, DiskSpec, LinkSpec, MachineSpec
+
+SPEC = MachineSpec(
+    name="harness-0ddba11-0-1-primary",
+    kernel=Path("/boot/vmlinuz"),
+    initrd=Path("/boot/initrd"),
+    command_line="console=ttyS0 panic=-1",
+    accelerator=Accelerator.TCG,
+    console=Path("/live/primary.log"),
+    channel=Path("/live/primary.sock"),
+    owner="0ddba11",
+    memory_mib=768,
+)
+ODD = Path("/a \"b\" 'c' <d> & é/e;f")
+
+
+def parsed(**changes: object) -> ET.Element:
+    return ET.fromstring(domain_xml(replace(SPEC, **changes)))  # type: ignore[arg-type]
+
+
+def only(root: ET.Element, path: str) -> ET.Element:
+    found = root.findall(path)
+    assert len(found) == 1, path
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "kind", "cpu"),
+    [(Accelerator.KVM, "kvm", "host-passthrough"), (Accelerator.TCG, "qemu", "maximum")],
+)
+def test_accelerators(accelerator: Accelerator, kind: str, cpu: str) -> None:
+    root = parsed(accelerator=accelerator)
+    assert (root.get("type"), only(root, "cpu").get("mode")) == (kind, cpu)
+
+
+def test_boot_and_memory() -> None:
+    root = parsed()
+    assert only(root, "name").text == SPEC.name
+    assert (only(root, "memory").text, only(root, "memory").get("unit")) == ("768", "MiB")
+    assert only(root, "os/kernel").text == "/boot/vmlinuz"
+    assert only(root, "os/initrd").text == "/boot/initrd"
+    assert only(root, "os/cmdline").text == "console=ttyS0 panic=-1"
+
+
+def test_a_guest_that_ends_stays_gone() -> None:
+    root = parsed()
+    assert {only(root, f"on_{event}").text for event in ("poweroff", "reboot", "crash")} == {
+        "destroy"
+    }
+
+
+def test_disks_in_their_order() -> None:
+    disks = (
+        DiskSpec(Path("/d/own.img")),
+        DiskSpec(Path("/d/control.img"), shareable=True),
+        DiskSpec(Path("/d/seen.img"), read_only=True, shareable=True),
+    )
+    found = [
+        (
+            only(disk, "source").get("file"),
+            only(disk, "target").get("dev"),
+            disk.find("readonly") is not None,
+            disk.find("shareable") is not None,
+        )
+        for disk in parsed(disks=disks).findall("devices/disk")
+    ]
+    assert found == [
+        ("/d/own.img", "vda", False, False),
+        ("/d/control.img", "vdb", False, True),
+        ("/d/seen.img", "vdc", True, True),
+    ]
+
+
+def test_both_ends_of_the_link_fit() -> None:
+    near, far = (
+        only(parsed(link=link), "devices/interface")
+        for link in (
+            LinkSpec(1001, 1002, "52:54:00:00:00:01"),
+            LinkSpec(1002, 1001, "52:54:00:00:00:02"),
+        )
+    )
+    for one, other in ((near, far), (far, near)):
+        assert one.get("type") == "udp"
+        assert only(one, "source").get("port") == only(other, "source/local").get("port")
+        assert {only(one, "source").get("address"), only(one, "source/local").get("address")} == {
+            "127.0.0.1"
+        }
+    assert only(near, "mac").get("address") != only(far, "mac").get("address")
+
+
+def test_no_link_no_network() -> None:
+    assert parsed().findall("devices/interface") == []
+
+
+def test_console_and_channel() -> None:
+    root = parsed()
+    serial = only(root, "devices/serial")
+    assert (serial.get("type"), only(serial, "source").get("path")) == ("file", "/live/primary.log")
+    channel = only(root, "devices/channel")
+    assert only(channel, "source").get("path") == "/live/primary.sock"
+    assert only(channel, "target").get("name") == AGENT_PORT
+
+
+def test_odd_paths_arrive_as_they_are() -> None:
+    root = parsed(
+        kernel=ODD / "k", console=ODD / "c", channel=ODD / "s", disks=(DiskSpec(ODD / "d"),)
+    )
+    assert only(root, "os/kernel").text == str(ODD / "k")
+    assert only(root, "devices/serial/source").get("path") == str(ODD / "c")
+    assert only(root, "devices/channel/source").get("path") == str(ODD / "s")
+    assert only(root, "devices/disk/source").get("file") == str(ODD / "d")
+
+
+def test_the_owner_is_found_again() -> None:
+    element = only(parsed(owner="a&b"), f"metadata/{{{METADATA_URI}}}run")
+    assert owner_of(ET.tostring(element, encoding="unicode")) == "a&b"
+
+
+@pytest.mark.parametrize("foreign", ["<other/>", "", "no xml", "<a:b xmlns:a='urn:x' name='y'/>"])
+def test_what_is_not_ours_has_no_owner(foreign: str) -> None:
+    assert owner_of(foreign) is None

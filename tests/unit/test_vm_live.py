@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of running processes: the living are left alone, the dead are cleaned up after."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.config import CHECKOUT, StateDir
+from harness.errors import InfraError
+from harness.vm import live
+from harness.vm.live import live_dir, stale_dirs, sweep
+
+HOLDER = """
+import sys
+from pathlib import Path
+from harness.config import StateDir
+from harness.vm.live import live_dir
+with live_dir(StateDir(Path(sys.argv[1]))) as folder:
+    (folder.path / "disk.img").write_text("x")
+    print(folder.path.resolve(), flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def holder(state: StateDir) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A process that holds a live folder, until it is told otherwise or killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(state.path)], cwd=CHECKOUT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        try:
+            assert process.stdout is not None
+            yield process, Path(process.stdout.readline().strip())
+        finally:
+            process.kill()
+
+
+def folders(state: StateDir) -> list[Path]:
+    return [path for path in state.live.iterdir() if path.is_dir()]
+
+
+def test_a_folder_lives_as_long_as_its_context(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    with live_dir(state) as one, live_dir(state) as other:
+        assert one.path != other.path
+        assert one.owner in str(one.path)
+        (one.path / "disk.img").write_text("x", encoding="ascii")
+        one.libvirt_root.mkdir()
+        assert len(folders(state)) == 2
+    assert folders(state) == []
+
+
+def test_it_goes_away_when_its_context_raises(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    with pytest.raises(ZeroDivisionError), live_dir(state):
+        raise ZeroDivisionError
+    assert folders(state) == []
+
+
+def test_a_killed_process_is_cleaned_up_after_and_a_running_one_is_not(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    with holder(state) as (dead, gone), holder(state) as (_, kept):
+        assert sorted(folders(state)) == sorted([gone, kept])
+        assert stale_dirs(state) == []
+        dead.kill()
+        assert dead.wait() == -signal.SIGKILL
+        assert stale_dirs(state) == [gone]
+        assert sweep(state) == 0
+        assert folders(state) == [kept]
+        assert (kept / "disk.img").is_file()
+    sweep(state)
+
+
+def test_guests_of_a_killed_process_are_ended_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = StateDir(tmp_path)
+    (state.live / "dead" / "libvirt").mkdir(parents=True)
+    (state.live / "dead" / "owner.lock").touch()
+    asked: list[list[str]] = []
+
+    def run(argv: list[object], **_: object) -> str:
+        asked.append([str(word) for word in argv])
+        return "libvirt: a warning 7\nended 2\nanother 9\n"
+
+    monkeypatch.setattr(live.proc, "run", run)
+    assert sweep(state) == 2
+    assert [words[1:] for words in asked] == [
+        ["-m", "harness.vm.sweep", str(state.live / "dead" / "libvirt")]
+    ]
+    assert folders(state) == []
+
+
+def test_guests_that_could_not_be_ended_keep_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = StateDir(tmp_path)
+    (state.live / "dead" / "libvirt").mkdir(parents=True)
+    (state.live / "dead" / "owner.lock").touch()
+    monkeypatch.setattr(live.proc, "run", lambda argv, **_: "nothing to the point")
+    with pytest.raises(InfraError) as caught:
+        sweep(state)
+    assert "dead" in str(caught.value.hint)
+    assert len(folders(state)) == 1
+
+
+def test_a_folder_that_was_never_claimed_is_removed(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    (state.live / "unclaimed").mkdir(parents=True)
+    assert sweep(state) == 0
+    assert folders(state) == []
+
+
+def test_nobody_sweeps_while_a_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making the folder and locking it, it looks like one of a dead process."""
+    state = StateDir(tmp_path)
+    free: list[bool] = []
+    flock = fcntl.flock
+
+    def watched(file: object, how: int) -> None:
+        if folders(state):
+            with open(state.live / ".lock", encoding="ascii") as registry:
+                try:
+                    flock(registry, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    free.append(True)
+                except BlockingIOError:
+                    free.append(False)
+        flock(file, how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(live.fcntl, "flock", watched)
+    with live_dir(state):
+        monkeypatch.undo()
+    assert free == [False]
+
+
+def test_the_lock_is_the_last_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A removal cut short by a kill must be found and finished by the next run."""
+    state = StateDir(tmp_path)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt), live_dir(state) as folder:
+        folder.libvirt_root.mkdir()
+    monkeypatch.undo()
+    assert stale_dirs(state) == folders(state) != []
+
+
+def test_a_long_path_gets_a_short_name_that_is_removed(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / ("long" * 20))
+    with live_dir(state) as folder:
+        # sun_path holds 108 bytes, and libvirt appends some 50.
+        assert len(str(folder.libvirt_root)) <= 58
+        folder.libvirt_root.mkdir()
+        assert (state.live / folder.owner / "libvirt").is_dir()
+        link = folder.path
+        assert link.is_symlink()
+    assert not link.is_symlink()
+    assert folders(state) == []
+
+
+def test_the_short_name_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / ("long" * 20))
+    with holder(state) as (process, real):
+        link = Path((real / "short-path").read_text(encoding="utf-8"))
+        assert link.is_symlink()
+        process.kill()
+        process.wait()
+        sweep(state)
+    assert not link.is_symlink()
+    assert not real.exists()
+
+
+def test_no_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    state = StateDir(tmp_path / ("long" * 20))
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InfraError, match="No space left") as caught, live_dir(state):
+        pass
+    assert "--state-dir" in str(caught.value.hint)
+    assert folders(state) == []
+
+
+def test_nothing_to_sweep(tmp_path: Path) -> None:
+    assert sweep(StateDir(tmp_path)) == 0
+    assert list(tmp_path.iterdir()) == []
