@@ -23,6 +23,7 @@ TOOLS = (
     "/sbin/mkfs.btrfs",
     "/sbin/dmsetup",
     "/usr/bin/fio",
+    "/usr/sbin/chroot",
 )
 _PACK_TIMEOUT_S = 300
 _LDD_LINE = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")

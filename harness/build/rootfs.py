@@ -28,6 +28,7 @@ _PACKAGES = (
     "kmod",
     "libc6-dev",
     "make",
+    "mount",
     "xfsprogs",
 )
 # Nothing in a guest reads documentation or translations: a third of the tree.
