@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Booting a pair and setting a target up on it; guests in memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from run_world import IMAGE, OOPS, World
+
+from harness.deadline import Deadline
+from harness.errors import AgentError, InfraError, UsageError
+from harness.guest.fake import Command, GuestHangs, Reply
+from harness.run import scripts
+from harness.run.filesystems import EXT4, FILE_SYSTEMS
+from harness.run.options import Impostor, RunOptions
+from harness.run.targets import TARGET_NAMES, check_target, make_target
+from harness.target.rollbaccine import DEFECTS
+from harness.vm.ports import MachineState
+
+MIB = 1 << 20
+
+
+def soon() -> Deadline:
+    return Deadline.after(5, "a test")
+
+
+def test_both_guests_of_a_pair_fit_together(tmp_path: Path) -> None:
+    world = World()
+    pair = world.builder(tmp_path).boot("0-1")
+    primary, backup = (guest.machine.spec for guest in pair.guests)  # type: ignore[attr-defined]
+    assert primary.name != backup.name
+    assert {primary.owner, backup.owner} == {"0ddba11"}
+    assert (primary.link.port, primary.link.peer_port) == (backup.link.peer_port, backup.link.port)
+    assert primary.link.mac != backup.link.mac
+    assert primary.disks[0].path != backup.disks[0].path
+    assert not primary.disks[0].read_only
+    assert not backup.disks[0].read_only
+    control = primary.disks[1]
+    assert backup.disks[1] == replace(control, read_only=True)
+    assert control.shareable
+    assert {disk.path.stat().st_size for disk in (*primary.disks, *backup.disks)} == {512 * MIB}
+    addresses = {command[2] for _, command in world.log if command[0] == "netup"}
+    assert addresses == {"10.77.0.1/24", "10.77.0.2/24"}
+    assert pair.alive()
+    pair.close()
+    assert not pair.alive()
+    assert world.hypervisor.running() == []
+
+
+def test_a_crashed_guest_ends_instead_of_hanging(tmp_path: Path) -> None:
+    world = World()
+    world.builder(tmp_path).boot("0-1")
+    for machine in world.hypervisor.machines:
+        assert {"panic=-1", "oops=panic"} <= set(machine.spec.command_line.split())
+
+
+@pytest.mark.parametrize("role", ["primary", "backup"])
+def test_a_guest_that_does_not_answer_takes_both_down(tmp_path: Path, role: str) -> None:
+    world = World()
+
+    def hangs(who: str, command: Command) -> Reply | None:
+        if (who, command[0]) == (role, "netup"):
+            world.report(role, "Kernel panic - not syncing: no init found\n")
+            raise GuestHangs
+        return None
+
+    world.rules.append(hangs)
+    with pytest.raises(InfraError, match=f"-{role} did not come up") as caught:
+        world.builder(tmp_path).boot("0-1")
+    assert "no init found" in str(caught.value)
+    assert "--boot-timeout-s" in str(caught.value.hint)
+    assert [machine.state() for machine in world.hypervisor.machines] == [MachineState.GONE] * 2
+
+
+def test_a_second_machine_that_does_not_start_takes_the_first_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    start = world.hypervisor.start
+
+    def refuses_second(spec: object) -> object:
+        if world.hypervisor.machines:
+            raise InfraError("guest cannot be started: out of memory")
+        return start(spec)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.hypervisor, "start", refuses_second)
+    with pytest.raises(InfraError, match="out of memory"):
+        world.builder(tmp_path).boot("0-1")
+    assert world.hypervisor.running() == []
+
+
+def test_no_room_for_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    world = World()
+    monkeypatch.setattr(os, "truncate", full)
+    with pytest.raises(InfraError, match="No space left") as caught:
+        world.builder(tmp_path).boot("0-1")
+    assert "--state-dir" in str(caught.value.hint)
+    assert world.hypervisor.machines == []
+
+
+def test_console_reports_are_given_out_once(tmp_path: Path) -> None:
+    world = World()
+    guest = world.builder(tmp_path).boot("0-1").primary
+    assert guest.kernel_reports() == ()
+    world.report("primary", OOPS)
+    assert len(guest.kernel_reports()) == 1
+    assert guest.kernel_reports() == ()
+    assert "page fault" in guest.console_tail()[-1]
+    world.report("primary", "".join(f"line {n}\n" for n in range(9000)))
+    tail = guest.console_tail()
+    assert (len(tail), tail[-1]) == (20, "line 8999")
+
+
+def tables(world: World) -> dict[str, list[str]]:
+    """Role -> table line of each target made on it, as words."""
+    return {
+        role: line[-1].split()
+        for role, line in world.log
+        if line[:2] == ("dm-create", "replicated")
+    }
+
+
+def test_the_target_is_set_up_on_both_sides_the_backup_first(tmp_path: Path) -> None:
+    world = World()
+    pair = world.builder(tmp_path).boot("0-1")
+    target = make_target("rollbaccine", IMAGE)
+    target.create(pair.primary.agent, pair.backup.agent, 32 * MIB, soon())
+    made = [role for role, command in world.log if command[0] == "dm-create"]
+    assert made == ["backup", "primary"], "somebody must listen before the primary connects"
+    found = tables(world)
+    for role, words in found.items():
+        assert words[:4] == ["0", str(32 * MIB // 512), "rollbaccine", "/dev/vda"]
+        assert words[4] == role
+    assert found["primary"][6:8] == found["backup"][6:8], "one address and port for both"
+    assert found["primary"][5] != found["backup"][5], "but an identity each"
+    for role in ("primary", "backup"):
+        words = [command[0] for who, command in world.log if who == role]
+        assert words.index("insmod") < words.index("zero") < words.index("dm-create")
+        assert words.index("dm-create") < words.index("dm-wait")
+
+
+def test_nothing_of_an_earlier_target_is_used_again(tmp_path: Path) -> None:
+    world = World()
+    pair = world.builder(tmp_path).boot("0-1")
+    seen = set()
+    for _ in range(3):
+        target = make_target("rollbaccine", IMAGE)
+        for _ in range(2):
+            target.create(pair.primary.agent, pair.backup.agent, MIB, soon())
+            found = tables(world)
+            seen |= {found["primary"][5], found["backup"][5]}
+            seen.add("port " + found["primary"][7])
+    assert len(seen) == 3 * 2 * 3
+
+
+@pytest.mark.parametrize(("defect", "side"), DEFECTS.items())
+def test_a_defect_is_switched_on_at_its_side(tmp_path: Path, defect: str, side: str) -> None:
+    world = World()
+    pair = world.builder(tmp_path).boot("0-1")
+    target = make_target("rollbaccine", IMAGE, f"{defect}:5")
+    target.create(pair.primary.agent, pair.backup.agent, MIB, soon())
+    for role, words in tables(world).items():
+        assert words[8:] == (["2", "fault", f"{defect}:5"] if role == side else [])
+
+
+def test_a_target_that_cannot_be_set_up_says_what_the_kernel_said(tmp_path: Path) -> None:
+    world = World()
+    pair = world.builder(tmp_path).boot("0-1")
+    refusal = Reply.failure("ioctl: EINVAL: replicated\nkernel: rollbaccine: no such role")
+    world.rules.append(lambda role, command: refusal if command[0] == "dm-create" else None)
+    with pytest.raises(AgentError, match=r"(?s)guest backup.*no such role"):
+        make_target("rollbaccine", IMAGE).create(pair.primary.agent, pair.backup.agent, MIB, soon())
+
+
+@pytest.mark.parametrize("name", TARGET_NAMES)
+def test_taking_down_a_target_that_is_not_there(tmp_path: Path, name: str) -> None:
+    world = World()
+    pair = world.builder(tmp_path).boot("0-1")
+    world.rules.append(
+        lambda role, command: Reply.failure("x: ENXIO: y") if command[0] == "dm-remove" else None
+    )
+    make_target(name, IMAGE).remove(pair.primary.agent, pair.backup.agent, soon())
+
+
+def options(**changes: object) -> RunOptions:
+    return RunOptions(suite="smoke", **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"target": "drbd"},
+        {"defect": "none"},
+        {"defect": ":5"},
+        {"target": "linear", "defect": "drop_write"},
+        {"target": "linear", "impostor": Impostor.EMPTY},
+    ],
+)
+def test_what_cannot_be_asked_of_a_target(bad: dict[str, object]) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_target(options(**bad))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "good", [{}, {"target": "linear"}, {"defect": "drop_write:7"}, {"impostor": Impostor.STALE}]
+)
+def test_what_can(good: dict[str, object]) -> None:
+    check_target(options(**good))
+
+
+@pytest.mark.parametrize("fs", FILE_SYSTEMS.values(), ids=list(FILE_SYSTEMS))
+@pytest.mark.parametrize("name", TARGET_NAMES)
+def test_an_inspection_leaves_nothing_behind(name: str, fs: object) -> None:
+    assert fs in FILE_SYSTEMS.values()
+    lines = scripts.inspect_script(fs, make_target(name, IMAGE))  # type: ignore[arg-type]
+    always = [line[1:] for line in lines if line[0] == "always"]
+    assert ("dm-remove", scripts.SNAPSHOT) in always
+    last_mount = max(n for n, line in enumerate(lines) if "mount" in line[:3])
+    last_unmount = max(n for n, line in enumerate(lines) if "umount" in line[:3])
+    removal = lines.index(("always", "dm-remove", scripts.SNAPSHOT))
+    assert last_mount < last_unmount < removal
+
+
+def test_the_snapshot_is_of_the_whole_device_and_copies_on_write() -> None:
+    create = scripts.snapshot_script(EXT4, make_target("rollbaccine", IMAGE))[1]
+    assert create[:4] == ("dm-create", scripts.SNAPSHOT, "-", "RW")
+    assert create[4].split()[:4] == [
+        "0", str(EXT4.device_bytes // 512), "snapshot", "/dev/mapper/replicated",
+    ]  # fmt: skip
+
+
+def test_ram_disks_hold_the_largest_file_system() -> None:
+    words = scripts.load_line("/lib/modules/brd.ko", 400 << 10)
+    assert words[2].split() == ["rd_nr=2", f"rd_size={400 << 10}"]
+    assert max(fs.device_bytes for fs in FILE_SYSTEMS.values()) <= 400 << 20
+    assert scripts.load_line("/lib/modules/ext4.ko", 1) == ("insmod", "/lib/modules/ext4.ko")
