@@ -130,8 +130,7 @@ def pack(tree: Path, archive: Path) -> None:
     names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))
     proc.run(
         ["cpio", "--create", "--format=newc", "--owner=0:0", "--quiet", "--reproducible",
-         # A colon in the name would make it one on another machine.
-         "--force-local", f"--file={archive}"],
+         f"--file={archive}"],
         what=f"packing {archive.name}",
         timeout_s=_PACK_TIMEOUT_S,
         cwd=tree,

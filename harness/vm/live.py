@@ -111,7 +111,7 @@ def _remove(real: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             elif path.name != _LOCK:
                 path.unlink()
-        # The lock goes last: without it the rest would never be found again.
+        # The lock goes last: a folder without one is taken for a dead process's.
         (real / _LOCK).unlink(missing_ok=True)
         real.rmdir()
 

@@ -14,15 +14,21 @@ from harness.cli import main as main_module
 from harness.cli.main import run_command_line
 from harness.config import CHECKOUT
 from harness.errors import InfraError
+from harness.run import laboratory
 from harness.run.campaign import RunOutcome
 from harness.run.options import RunOptions
 from harness.run.plan import Plan
 
 
 @pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No command of a test may touch what the user has built."""
+def _no_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command of a test may touch what the user has built, nor build anything."""
     monkeypatch.setenv("HARNESS_STATE_DIR", str(tmp_path / "state"))
+
+    def nothing_is_built(*_: object, **__: object) -> None:
+        raise AssertionError("bad input came as far as building the guests")
+
+    monkeypatch.setattr(laboratory, "build_micro", nothing_is_built)
 
 
 @pytest.fixture

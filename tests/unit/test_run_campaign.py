@@ -21,7 +21,7 @@ from harness.model.case import Outcome
 from harness.model.tree import Tree
 from harness.report.load import Run, load_run
 from harness.report.store import RunStore
-from harness.run import campaign
+from harness.run import campaign, worker
 from harness.run.campaign import RunOutcome, run_campaign
 from harness.run.options import RunOptions
 from harness.run.pair import PairBuilder
@@ -259,7 +259,7 @@ def test_a_worker_that_raises_ends_the_run_with_its_record(
     def bug(*arguments: object) -> None:
         raise ZeroDivisionError("a bug of ours")
 
-    at_case(3, rig, lambda: monkeypatch.setattr("harness.run.worker.judge_case", bug))
+    at_case(3, rig, lambda: monkeypatch.setattr(worker, "judge_case", bug))
     with pytest.raises(ZeroDivisionError):
         rig.run()
     assert rig.outcomes() == [Outcome.PASS] * 2
@@ -268,6 +268,23 @@ def test_a_worker_that_raises_ends_the_run_with_its_record(
     assert info.ended_unix_s is not None
     assert (rig.record().path / "junit.xml").is_file()
     assert rig.world.hypervisor.running() == []
+
+
+def test_a_worker_that_raises_stops_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = worker.judge_case
+
+    def judge_or_raise(*arguments: object) -> object:
+        if threading.current_thread().name == "pair-0":
+            raise ZeroDivisionError("a bug of ours")
+        for thread in threading.enumerate():
+            if thread.name == "pair-0":
+                thread.join(10)
+        return judge(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worker, "judge_case", judge_or_raise)
+    with pytest.raises(ZeroDivisionError):
+        rig.run(pairs=2)
+    assert rig.outcomes() == [Outcome.PASS], "the other pair finishes its case and takes no more"
 
 
 def test_a_full_disk_ends_the_run_with_what_was_recorded(

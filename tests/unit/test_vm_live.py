@@ -148,17 +148,24 @@ def test_nobody_sweeps_while_a_folder_is_made(
 
 
 def test_the_lock_is_the_last_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A removal cut short by a kill must be found and finished by the next run."""
     state = StateDir(tmp_path)
 
+    seen: list[list[Path]] = []
+
     def killed(*_: object, **__: object) -> None:
+        seen.append(stale_dirs(state))
         raise KeyboardInterrupt
 
+    def lock_first(path: Path) -> list[Path]:
+        return sorted(map(path.joinpath, os.listdir(path)), key=Path.is_dir)
+
     monkeypatch.setattr(live.shutil, "rmtree", killed)
+    monkeypatch.setattr(Path, "iterdir", lock_first)
     with pytest.raises(KeyboardInterrupt), live_dir(state) as folder:
         folder.libvirt_root.mkdir()
     monkeypatch.undo()
-    assert stale_dirs(state) == folders(state) != []
+    assert seen == [[]], "nobody else takes it up while its own process removes it"
+    assert stale_dirs(state) == folders(state) != [], "but what is left of it is found"
 
 
 def test_a_long_path_gets_a_short_name_that_is_removed(tmp_path: Path) -> None:
