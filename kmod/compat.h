@@ -15,10 +15,10 @@
  * type for block open flags") (v6.5) the open mode was an fmode_t.
  */
 #ifdef BLK_OPEN_WRITE
-typedef blk_mode_t rb_open_mode_t;
+#define rb_open_mode_t blk_mode_t
 #define RB_OPEN_WRITE BLK_OPEN_WRITE
 #else
-typedef fmode_t rb_open_mode_t;
+#define rb_open_mode_t fmode_t
 #define RB_OPEN_WRITE FMODE_WRITE
 #endif
 

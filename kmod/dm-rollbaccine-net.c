@@ -260,11 +260,12 @@ void rb_conn_detach(struct rb_conn *conn)
 bool rb_net_unread(struct rb_conn *conn)
 {
 	bool unread = false;
+	struct sock *sk;
 
 	mutex_lock(&conn->guard);
-	if (conn->sock)
-		unread = !skb_queue_empty_lockless(
-				&conn->sock->sk->sk_receive_queue);
+	sk = conn->sock ? conn->sock->sk : NULL;
+	if (sk)
+		unread = !skb_queue_empty_lockless(&sk->sk_receive_queue);
 	mutex_unlock(&conn->guard);
 	return unread;
 }

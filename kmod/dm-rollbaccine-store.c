@@ -227,6 +227,7 @@ static void rb_store_done(struct rb_op *op, blk_status_t status)
 
 /* Take the lock once the store is not suspended. */
 static void rb_store_lock_unheld(struct rb_store *store)
+	__acquires(&store->lock)
 {
 	for (;;) {
 		wait_event_idle(store->wait, !READ_ONCE(store->held));

@@ -45,6 +45,7 @@ struct rb_wire_header {
 	__le64 index;
 	__le64 sector;
 };
+
 static_assert(sizeof(struct rb_wire_header) == 32);
 
 struct rb_wire_hello {
@@ -54,6 +55,7 @@ struct rb_wire_hello {
 	__le64 issued;
 	__le64 peer_generation; /* 0: has never met a backup */
 };
+
 static_assert(sizeof(struct rb_wire_hello) == 40);
 
 enum rb_wire_verdict {
@@ -77,6 +79,7 @@ struct rb_wire_welcome {
 	__le64 applied;
 	__le64 durable;
 };
+
 static_assert(sizeof(struct rb_wire_welcome) == 56);
 
 struct rb_wire_progress {
@@ -86,6 +89,7 @@ struct rb_wire_progress {
 	__le32 failed; /* 1: the backup's disk has failed, nothing will follow */
 	__le32 reserved;
 };
+
 static_assert(sizeof(struct rb_wire_progress) == 32);
 
 /* The same three indices in host order; each is a contiguous prefix. */

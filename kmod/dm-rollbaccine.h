@@ -140,10 +140,11 @@ enum rb_loss_policy { RB_LOSS_ERROR, RB_LOSS_SUSPEND };
  * struct rb_conn - a connection one thread owns and others use
  * @tx: held while sending, and to take the socket away
  * @guard: held briefly; makes @sock safe to shut down from elsewhere
+ * @sock: NULL without a connection; changed under both
  */
 struct rb_conn {
-	struct mutex tx;
-	struct mutex guard;
+	struct mutex tx; /* held while sending */
+	struct mutex guard; /* taken inside tx */
 	struct socket *sock;
 };
 
