@@ -19,14 +19,28 @@ from harness.deadline import Deadline
 from harness.guest.agent import Agent, CommandResult
 from harness.guest.ports import SocketChannel
 from harness.vm.libvirt import LibvirtHypervisor, embedded_uri
-from harness.vm.live import live_dir
-from harness.vm.ports import Accelerator, DiskSpec, MachineSpec
+from harness.vm.live import LiveDir, live_dir
+from harness.vm.ports import Accelerator, DiskSpec, Hypervisor, MachineSpec
 
 ROOT = "/mnt/root"
 _BOOT_TIMEOUT_S = 180
 _DISK_MIB = 1024
 _LEFT_OUT = shutil.ignore_patterns("boot", "build", "src", "doc", "gcc", "firmware")
 _KERNEL_FILESYSTEMS = (("proc", "proc"), ("sys", "sysfs"), ("dev", "devtmpfs"), ("tmp", "tmpfs"))
+
+
+# What udev and the kernel's own module loading (which looks in the initramfs) would have done.
+_PREPARE = (
+    ("ln", "-s", "/proc/self/fd", "/dev/fd"),
+    ("modprobe", "-a", "dm-flakey", "dm-snapshot", "loop", "xfs", "btrfs"),
+)
+_TOOL_TIMEOUT_MS = 60_000
+
+
+def _in_root(*words: str, timeout_ms: int = _TOOL_TIMEOUT_MS) -> tuple[str, ...]:
+    """A command of the root tree, as a line for the agent."""
+    path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+    return ("exec", str(timeout_ms), "/usr/sbin/chroot", ROOT, "/usr/bin/env", path, *words)
 
 
 @dataclass
@@ -39,64 +53,69 @@ class KmodGuest:
     def run_tests(self, *names: str, timeout_s: float) -> CommandResult:
         """``run.sh`` with these tests; its result, whatever that is."""
         deadline = Deadline.after(timeout_s + 60, f"module tests {' '.join(names)}")
-        path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
-        words = ("/usr/sbin/chroot", ROOT, "/usr/bin/env", path, "bash", "/opt/kmod/tests/run.sh")
-        line = ("exec", str(int(timeout_s * 1000)), *words, f"/opt/kmod/{MODULE_FILE}", *names)
+        script = ("bash", "/opt/kmod/tests/run.sh", f"/opt/kmod/{MODULE_FILE}", *names)
+        line = _in_root(*script, timeout_ms=int(timeout_s * 1000))
         return self.agent.run_script([line], deadline).results[0]
 
 
+@dataclass(frozen=True)
+class Machines:
+    """One hypervisor for the whole process: an embedded driver cannot be opened twice."""
+
+    hypervisor: Hypervisor
+    live: LiveDir
+
+
 @contextlib.contextmanager
-def kmod_guest(profile_name: str, folder: Path, *, faults: bool) -> Iterator[KmodGuest]:
+def machines() -> Iterator[Machines]:
+    """Open the embedded driver; every guest is ended with it."""
+    state = state_dir()
+    with live_dir(state) as live:
+        uri = embedded_uri(live.libvirt_root, state.cache / "qemu-capabilities")
+        hypervisor = LibvirtHypervisor(uri)
+        try:
+            yield Machines(hypervisor, live)
+        finally:
+            hypervisor.destroy_owned(live.owner)
+            hypervisor.close()
+
+
+@contextlib.contextmanager
+def kmod_guest(
+    on: Machines, profile_name: str, folder: Path, *, faults: bool
+) -> Iterator[KmodGuest]:
     """Boot a guest whose disk holds the root tree, the module and its tests."""
     state = state_dir()
     profile = load_profile(profile_name)
     image = build_micro(profile, state)
     root = build_root(profile, state)
     module = build_module(root, state, faults=faults)
-    disk = _disk(root, module, folder)
-    with live_dir(state) as live:
-        uri = embedded_uri(live.libvirt_root, state.cache / "qemu-capabilities")
-        hypervisor = LibvirtHypervisor(uri)
-        console = live.path / "console.log"
-        console.touch()
-        spec = MachineSpec(
-            name=f"harness-{live.owner}-kmod",
-            kernel=image.kernel,
-            initrd=image.initrd,
-            command_line="console=ttyS0,115200 loglevel=5 panic=-1 oops=panic",
-            accelerator=Accelerator.TCG,
-            console=console,
-            channel=live.path / "agent.sock",
-            owner=live.owner,
-            memory_mib=1536,
-            disks=(DiskSpec(disk),),
-        )
-        machine = hypervisor.start(spec)
-        try:
-            agent = Agent(SocketChannel.connect(spec.channel), "kmod")
-            deadline = Deadline.after(_BOOT_TIMEOUT_S, "the kmod guest to boot")
-            agent.hello(deadline)
-            ext4 = [("insmod", path) for path in image.on_demand["ext4"]]
-            mounts = [("mount", "/dev/vda", ROOT, "ext4", "-")]
-            mounts += [
-                (("mount", kind, f"{ROOT}/{at}", kind, "-")) for at, kind in _KERNEL_FILESYSTEMS
-            ]
-            # What udev would have made; bash needs it for <(...).
-            fd = (
-                "exec",
-                "10000",
-                "/usr/sbin/chroot",
-                ROOT,
-                "/bin/ln",
-                "-s",
-                "/proc/self/fd",
-                "/dev/fd",
-            )
-            agent.run_all([*ext4, *mounts, fd], deadline)
-            yield KmodGuest(agent, console)
-        finally:
-            machine.destroy()
-            hypervisor.close()
+    console = folder / "console.log"
+    console.touch()
+    spec = MachineSpec(
+        name=f"harness-{on.live.owner}-kmod",
+        kernel=image.kernel,
+        initrd=image.initrd,
+        command_line="console=ttyS0,115200 loglevel=5 panic=-1 oops=panic",
+        accelerator=Accelerator.TCG,
+        console=console,
+        channel=on.live.path / "agent.sock",
+        owner=on.live.owner,
+        memory_mib=1536,
+        disks=(DiskSpec(_disk(root, module, folder)),),
+    )
+    machine = on.hypervisor.start(spec)
+    try:
+        agent = Agent(SocketChannel.connect(spec.channel), "kmod")
+        deadline = Deadline.after(_BOOT_TIMEOUT_S, "the kmod guest to boot")
+        agent.hello(deadline)
+        ext4 = [("insmod", path) for path in image.on_demand["ext4"]]
+        mounts = [("mount", "/dev/vda", ROOT, "ext4", "-")]
+        mounts += [("mount", kind, f"{ROOT}/{at}", kind, "-") for at, kind in _KERNEL_FILESYSTEMS]
+        agent.run_all([*ext4, *mounts, *(_in_root(*words) for words in _PREPARE)], deadline)
+        yield KmodGuest(agent, console)
+    finally:
+        machine.destroy()
 
 
 def _disk(root: RootTree, module: Path, folder: Path) -> Path:

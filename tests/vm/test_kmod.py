@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kmod_guest import kmod_guest
+from kmod_guest import Machines, kmod_guest, machines
 
-from harness.build.kmod import KMOD_SOURCE
+from harness.build.kmod import KMOD_SOURCE, build_module
 from harness.build.profile import load_profile
 from harness.build.rootfs import build_root
 from harness.config import state_dir
@@ -18,24 +19,28 @@ _TIMEOUT_S = 900
 _FAULTS_TESTS = ("95-faults.sh",)
 
 
+@pytest.fixture(scope="module")
+def on() -> Iterator[Machines]:
+    with machines() as opened:
+        yield opened
+
+
 @pytest.mark.parametrize("profile", ["debian-12", "debian-12-6.12"])
-def test_release_build_passes_its_tests(profile: str, tmp_path: Path) -> None:
-    with kmod_guest(profile, tmp_path, faults=False) as guest:
+def test_release_build_passes_its_tests(on: Machines, profile: str, tmp_path: Path) -> None:
+    with kmod_guest(on, profile, tmp_path, faults=False) as guest:
         done = guest.run_tests(*(set(TESTS) - set(_FAULTS_TESTS)), timeout_s=_TIMEOUT_S)
         assert done.ok, f"{done.text}\n{guest.console.read_text(errors='replace')[-4000:]}"
         assert done.text.count("ok     ") == len(TESTS) - len(_FAULTS_TESTS)
 
 
-def test_faults_build_has_its_defects(tmp_path: Path) -> None:
-    with kmod_guest("debian-12", tmp_path, faults=True) as guest:
+def test_faults_build_has_its_defects(on: Machines, tmp_path: Path) -> None:
+    with kmod_guest(on, "debian-12", tmp_path, faults=True) as guest:
         done = guest.run_tests(*_FAULTS_TESTS, timeout_s=_TIMEOUT_S)
         assert done.ok, f"{done.text}\n{guest.console.read_text(errors='replace')[-4000:]}"
 
 
 @pytest.mark.parametrize("profile", ["debian-12", "debian-12-6.12"])
 def test_release_build_contains_no_seeded_defect(profile: str) -> None:
-    from harness.build.kmod import build_module
-
     root = build_root(load_profile(profile), state_dir())
     release = build_module(root, state_dir(), faults=False).read_bytes()
     faults = build_module(root, state_dir(), faults=True).read_bytes()
