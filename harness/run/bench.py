@@ -85,9 +85,9 @@ class Bench:
         """Write the device as ``exercise`` says, without a crash. Errors as of ``run``."""
         self._phases = defaultdict(float)
         started = time.perf_counter()
-        self.pair.primary.agent.run_all(exercise.script(self.target), deadline)
+        result = self.pair.primary.agent.run_script(exercise.script(self.target), deadline)
         self._phases["ops"] += time.perf_counter() - started
-        return self._observation(deadline, (), ())
+        return self._observation(deadline, (), observe.exercise_errors(result))
 
     def _observation(
         self,

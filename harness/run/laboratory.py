@@ -91,7 +91,7 @@ def _accelerator(
     record = state.cache / "accelerator.json"
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     key = [boot, hypervisor.versions()["qemu"], image.release]
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads(record.read_text(encoding="ascii"))
         if found["key"] == key:
             return Accelerator(found["accelerator"])
@@ -99,7 +99,9 @@ def _accelerator(
     accelerator = Accelerator.KVM if _boots(live, hypervisor, image) else Accelerator.TCG
     if accelerator is Accelerator.TCG:
         say("/dev/kvm is there, but no guest boots on it: using emulation (TCG)")
-    record.write_text(json.dumps({"key": key, "accelerator": accelerator}), encoding="ascii")
+    # Only a short cut for the next run: it may fail.
+    with contextlib.suppress(OSError):
+        record.write_text(json.dumps({"key": key, "accelerator": accelerator}), encoding="ascii")
     return accelerator
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, MutableMapping, Sequence
 
 from ace_workloads.ops import Step
@@ -70,6 +72,16 @@ def step_errors(result: ScriptResult) -> tuple[tuple[int, str], ...]:
         if failed.words[0] == "step":
             failure = parse_failure(failed.payload)
             errors.append((int(failed.words[1]), f"{failure.call}: {failure.errno}"))
+    return tuple(errors)
+
+
+def exercise_errors(result: ScriptResult) -> tuple[tuple[int, str], ...]:
+    """(1-based command, "program: reason") of every command of an exercise that failed."""
+    errors = []
+    for failed in result.failures:
+        io_error = "EIO" in failed.text or os.strerror(errno.EIO) in failed.text
+        reason = "EIO" if io_error else f"status {failed.status}"
+        errors.append((failed.index + 1, f"{failed.command[0]}: {reason}"))
     return tuple(errors)
 
 

@@ -45,16 +45,22 @@ def embedded_uri(root: Path, capabilities: Path | None = None) -> str:
     seconds, so what it found is shared between roots in the folder ``capabilities``; libvirt itself
     checks whether it still fits the installed QEMU and probes again if not.
     """
-    if capabilities is not None:
-        capabilities.mkdir(parents=True, exist_ok=True)
-        cache = root / "cache" / "qemu"
-        cache.mkdir(parents=True, exist_ok=True)
-        if not (cache / "capabilities").exists():
-            (cache / "capabilities").symlink_to(capabilities)
-    etc = root / "etc"
-    etc.mkdir(parents=True, exist_ok=True)
-    user = 'user = "root"\ngroup = "root"\n' if os.geteuid() == 0 else ""
-    (etc / "qemu.conf").write_text(_QEMU_CONF + user, encoding="ascii")
+    try:
+        if capabilities is not None:
+            capabilities.mkdir(parents=True, exist_ok=True)
+            cache = root / "cache" / "qemu"
+            cache.mkdir(parents=True, exist_ok=True)
+            if not (cache / "capabilities").exists():
+                (cache / "capabilities").symlink_to(capabilities)
+        etc = root / "etc"
+        etc.mkdir(parents=True, exist_ok=True)
+        user = 'user = "root"\ngroup = "root"\n' if os.geteuid() == 0 else ""
+        (etc / "qemu.conf").write_text(_QEMU_CONF + user, encoding="ascii")
+    except OSError as error:
+        raise InfraError(
+            f"cannot prepare libvirt's folder {root}: {error.strerror}",
+            hint="is the disk full? choose another one with --state-dir DIR",
+        ) from error
     return f"qemu:///embed?root={root}"
 
 

@@ -12,8 +12,11 @@ from run_world import DIGEST, IMAGE, STATUS, World
 from ace_workloads.registry import load_suite
 from harness.deadline import Deadline
 from harness.errors import AgentError, GuestLostError, InfraError
+from harness.guest.agent import CommandResult, ScriptResult
 from harness.guest.fake import Command, GuestHangs, Reply
+from harness.guest.protocol import BlockState
 from harness.oracle import judge_case
+from harness.run import observe
 from harness.run.bench import Bench, Observation
 from harness.run.filesystems import EXT4
 from harness.run.targets import make_target
@@ -244,3 +247,19 @@ def test_every_second_is_put_down_to_a_phase(tmp_path: Path) -> None:
     assert phases["recover"] >= POINTS
     assert phases["snapshot"] == 2 * POINTS
     assert phases["ops"] == len(STEPS) + 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("fio: io_u error on file /dev/x: Input/output error", "exec: EIO"),
+        ("zero: EIO: /dev/x", "exec: EIO"),
+        ("fio: bad option", "exec: status 1"),
+    ],
+)
+def test_failing_exercise_is_evidence_with_its_reason(text: str, reason: str) -> None:
+    """An I/O error of the target is a finding, not trouble of the harness."""
+    words = ("exec", "1000", "/usr/bin/fio")
+    good = CommandResult(0, words, BlockState.OK, 0, 10, b"")
+    bad = CommandResult(1, words, BlockState.ERR, 1, 10, text.encode())
+    assert observe.exercise_errors(ScriptResult((good, bad))) == ((2, reason),)
