@@ -25,6 +25,20 @@ must fio --name=clash --filename="$P" --direct=1 --ioengine=libaio --rw=randwrit
 	--numjobs=3 --norandommap --minimal >"$WORK/fio.log"
 until_true 60 drained
 must same_disks
+
+# The submitter changes its buffers while they are being written.
+must truncate -s 8M "$WORK/buffers"
+fio --name=scribble --filename="$P" --direct=1 --ioengine=libaio --rw=randwrite \
+	--bs=64k --iodepth=16 --size=8M --io_size=64M --norandommap --minimal \
+	--mem=mmapshared:"$WORK/buffers" >"$WORK/fio.log" &
+pid=$!
+while kill -0 $pid 2>/dev/null; do
+	must dd if=/dev/urandom of="$WORK/buffers" bs=256k count=8 conv=notrunc status=none
+done
+must wait $pid
+until_true 60 drained
+must same_disks
+
 must [ "$(get rbp errors)" = 0 ]
 must [ "$(get rbb errors)" = 0 ]
 unpair
