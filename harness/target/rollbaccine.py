@@ -16,6 +16,9 @@ _SECTOR_BYTES = 512
 _FIRST_PORT = 12000
 _PORTS = 20000
 _CONNECT_TIMEOUT_MS = 20_000
+# A backup on a busy host, or while it takes a snapshot, may be silent for long: to be given up by
+# its primary would look like a defect of the replication.
+_PEER_TIMEOUT_MS = 30_000
 # Over all targets of this process: a pair gets a new driver object with each target set up on it.
 _incarnations = itertools.count(1)
 # Side on which each seeded defect of a FAULTS=1 module is switched on.
@@ -72,9 +75,10 @@ class RollbaccineTarget:
         # Identities are never used twice, neither by the two nodes nor over incarnations.
         identity = 2 * self._incarnation + (role == "backup")
         table += f" {identity} {self._address} {port}"
+        features = f"peer_timeout_ms {_PEER_TIMEOUT_MS}"
         if self._defect is not None and DEFECTS[self._defect.partition(":")[0]] == role:
-            table += f" 2 fault {self._defect}"
-        return table
+            features += f" fault {self._defect}"
+        return f"{table} {len(features.split())} {features}"
 
     def remove(self, primary: Agent, backup: Agent, deadline: Deadline) -> None:
         for runner in (primary, backup):

@@ -226,7 +226,7 @@ def test_a_defect_is_for_the_target_and_its_side_only(tmp_path: Path) -> None:
     lose_files(world)
     worker(world, tmp_path, [], defect="drop_write:3").run(case(tmp_path))
     tables = {(r, c[-1]) for r, c in world.log if c[0] == "dm-create" and c[1] != "snapshot"}
-    assert {role for role, table in tables if table.endswith(" 2 fault drop_write:3")} == {"backup"}
+    assert {role for role, table in tables if table.endswith(" fault drop_write:3")} == {"backup"}
     assert any(" linear /dev/vdb" in table and "fault" not in table for _, table in tables)
 
 
