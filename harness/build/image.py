@@ -13,7 +13,7 @@ from harness.build.cache import built, content_key
 from harness.build.guest_agent import build_agent
 from harness.build.kmod import MODULE_FILE, build_module
 from harness.build.profile import Profile
-from harness.build.rootfs import RootTree, build_root
+from harness.build.rootfs import build_root
 from harness.config import StateDir
 
 # Loaded at boot: without these there is no agent channel, disk or link.
@@ -74,6 +74,3 @@ def _guest_paths(demand: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, 
         name: tuple(initramfs.guest_module_path(file) for file in files)
         for name, files in demand.items()
     }
-
-
-__all__ = ["MicroImage", "RootTree", "build_micro"]

@@ -227,6 +227,3 @@ def case_texts(result: CaseResult) -> CaseTexts:
             recovered.append(title + recovered_tree_text(crash.recovered))
         diff.append(title + "\n".join(diff_lines(steps, fs, crash)) + "\n")
     return CaseTexts("\n".join(expected), "\n".join(recovered), "\n".join(diff), consoles)
-
-
-__all__ = ["InfraError", "RunOutcome", "case_texts", "run_campaign"]
