@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from harness.build.image import MicroImage
 from harness.errors import UsageError
-from harness.run.options import RunOptions
-from harness.run.pair import BACKUP_ADDRESS
+from harness.run.options import Encryption, RunOptions
+from harness.run.pair import BACKUP_ADDRESS, PRIMARY_ADDRESS
 from harness.target.base import Target
 from harness.target.linear import LinearTarget
 from harness.target.rollbaccine import RollbaccineTarget, check_defect
@@ -23,22 +23,30 @@ def check_target(options: RunOptions) -> None:
     if options.target not in TARGET_NAMES:
         raise _unknown(options.target)
     check_defect(options.defect)
-    for name, value in (("defect", options.defect), ("impostor", options.impostor)):
+    asked = {
+        "defect": options.defect,
+        "impostor": options.impostor,
+        "encryption": "off" if options.encryption is Encryption.OFF else None,
+    }
+    for name, value in asked.items():
         if value is not None and options.target == CONTROL:
             raise UsageError(
                 f"--{name} {value} has no effect on target {CONTROL}", hint="it has no backup"
             )
 
 
-def make_target(name: str, image: MicroImage, defect: str | None = None) -> Target:
+def make_target(
+    name: str, image: MicroImage, defect: str | None = None, *, encryption: bool = True
+) -> Target:
     """A fresh driver of the target ``name``; UsageError when there is none, or no such defect.
 
-    ``defect`` is not for the control arm.
+    ``defect`` and ``encryption`` are not for the control arm.
     """
     if name == LinearTarget.name:
         return LinearTarget()
     if name == RollbaccineTarget.name:
-        return RollbaccineTarget(image.module, BACKUP_ADDRESS, defect)
+        addresses = (PRIMARY_ADDRESS, BACKUP_ADDRESS)
+        return RollbaccineTarget(image.module, addresses, defect, encryption=encryption)
     raise _unknown(name)
 
 
