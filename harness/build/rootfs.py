@@ -26,6 +26,7 @@ _PACKAGES = (
     "e2fsprogs",
     "fio",
     "gcc",
+    "keyutils",
     "kmod",
     "libc6-dev",
     "make",
