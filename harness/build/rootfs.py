@@ -22,6 +22,7 @@ from harness.errors import InfraError
 _PACKAGES = (
     "btrfs-progs",
     "dmsetup",
+    "drbd-utils",
     "e2fsprogs",
     "fio",
     "gcc",

@@ -188,10 +188,11 @@ _FILE_SYSTEMS = (
 
 _DEVICE_MAPPER = (
     # The level of a message is not on the console: what it says has to tell. A request that is
-    # refused is a legitimate answer, so that word is not among them.
+    # refused is a legitimate answer, so that word is not among them. Nor is a table line that does
+    # not load: whoever asked for it is told so by the call.
     _rule(
         ReportKind.DEVICE_MAPPER,
-        r"(?i:device-mapper: (?!ioctl: [\d.]+-ioctl)[^:]+: .*"
+        r"(?i:device-mapper: (?!ioctl: |table: )[^:]+: .*"
         r"(?<!\()\b(errors?|fail(ed|ure|s|ing)?|invalid|invalidating|corrupt(ed|ion)?|unable|cannot"
         r"|couldn't|can't|mismatch|timed out|unexpected|broken)\b)",
     ),

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from conftest import Harness, qemu_pids
 
+from harness.config import CHECKOUT
 from harness.deadline import Deadline
 from harness.report.load import load_run
 
@@ -97,6 +100,25 @@ def test_no_libvirt_at_that_address(harness: Harness) -> None:
     assert done.code == 3, done.output
     assert "libvirt cannot open" in done.output
     assert "Traceback" not in done.output
+
+
+def test_module_that_does_not_load(tmp_path: Path) -> None:
+    for folder in ("harness", "ace_workloads", "kmod", "vm_images"):
+        shutil.copytree(CHECKOUT / folder, tmp_path / folder)
+    source = tmp_path / "kmod" / "dm-rollbaccine-target.c"
+    text = source.read_text()
+    # The device mapper has a target of this name: it builds, and the kernel refuses it.
+    taken = text.replace('.name = "rollbaccine"', '.name = "linear"')
+    assert taken != text
+    source.write_text(taken)
+    words = [sys.executable, "-m", "harness", "run", "--suite", "smoke", "--limit", "1"]
+    words += ["--out", str(tmp_path / "reports")]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 3, output
+    assert "dm-rollbaccine.ko" in output
+    assert "File exists" in output or "EEXIST" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small tmpfs")

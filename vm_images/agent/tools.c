@@ -68,6 +68,20 @@ static bool ends_with(const char *text, const char *end)
 	return len >= tail && !strcmp(text + len - tail, end);
 }
 
+/* Whether the module of that file is loaded: its name is the file's, up to the first dot. */
+static bool module_is_loaded(const char *path)
+{
+	const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+	char entry[256];
+	char *c;
+
+	snprintf(entry, sizeof(entry), "/sys/module/%.*s", (int)strcspn(base, "."), base);
+	for (c = entry + strlen("/sys/module/"); *c; c++)
+		if (*c == '-')
+			*c = '_';
+	return !access(entry, F_OK);
+}
+
 /* 0 or -errno; a module that is loaded already is as good. */
 int module_load(const char *path, const char *params)
 {
@@ -77,11 +91,11 @@ int module_load(const char *path, const char *params)
 
 	if (fd < 0)
 		return -errno;
-	if (syscall(SYS_finit_module, fd, params, packed ? MODULE_INIT_COMPRESSED_FILE : 0) < 0 &&
-	    errno != EEXIST)
+	if (syscall(SYS_finit_module, fd, params, packed ? MODULE_INIT_COMPRESSED_FILE : 0) < 0)
 		ret = -errno;
 	close(fd);
-	return ret;
+	/* A module may refuse to load with the same errno: what it registers has a name taken. */
+	return ret == -EEXIST && module_is_loaded(path) ? 0 : ret;
 }
 
 /* insmod PATH [PARAMS] */
