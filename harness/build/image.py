@@ -21,7 +21,7 @@ _BOOT = ("virtio_pci", "virtio_console", "virtio_blk", "virtio_net", "dm-mod")
 # Loaded when first asked for (btrfs benchmarks its parity code for a second on loading).
 _ON_DEMAND = {
     "snapshot": ("dm-snapshot", "brd"),
-    "faults": ("dm-flakey",),
+    "faults": ("dm-flakey", "dm-delay"),
     "ext4": ("ext4",),
     "xfs": ("xfs",),
     "btrfs": ("btrfs",),

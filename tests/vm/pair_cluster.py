@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 
+import pytest
 from pair_guest import KEY, TOOL, Duo, Job, Node
 
 from harness.guest.agent import CommandResult
@@ -51,6 +54,39 @@ def prefix_of(blocks: Mapping[int, bytes], seed: int) -> int:
         block = write * STRIDE % count
         assert found[block] >= write, f"write {write} of {last} is lost: {found[block]}"
     return last
+
+
+class Kind(IntEnum):
+    """Types of messages, as in kmod/dm-rollbaccine-wire.h."""
+
+    HELLO = 1
+    CHALLENGE = 2
+    PROOF = 3
+    WELCOME = 4
+    PING = 8
+    PROGRESS = 9
+    WRITE = 16
+    DISCARD = 17
+    FLUSH = 19
+    EPOCHS = 32
+    TAGS = 35
+    BLOCK_REQ = 37
+    BLOCK_DATA = 38
+
+
+@contextlib.contextmanager
+def judged(defect: str | None) -> Iterator[None]:
+    """A check that has to hold, and has to fail when ``defect`` is switched on."""
+    if defect is None:
+        yield
+        return
+    with pytest.raises(AssertionError):
+        yield
+
+
+def fault(defect: str | None) -> str:
+    """The feature words that switch ``defect`` on."""
+    return f"fault {defect}" if defect else ""
 
 
 @dataclass
@@ -155,14 +191,16 @@ class Device:
 
     def raw(self, block: int, count: int = 1) -> bytes:
         """What the host finds on its disk."""
-        assert self.disk == "/dev/vda"
         with open(self.node.disk, "rb") as image:
             image.seek(block * BLOCK_BYTES)
             return image.read(count * BLOCK_BYTES)
 
+    def image(self) -> bytes:
+        """All that the host finds on its disk."""
+        return self.raw(0, self.blocks)
+
     def put_raw(self, block: int, data: bytes) -> None:
         """Change its disk behind its back."""
-        assert self.disk == "/dev/vda"
         with open(self.node.disk, "r+b") as image:
             image.seek(block * BLOCK_BYTES)
             image.write(data)
@@ -171,6 +209,44 @@ class Device:
         data = bytearray(self.raw(block))
         data[byte] ^= 0x10
         self.put_raw(block, bytes(data))
+
+
+class Layer:
+    """A device-mapper device between a target and its disk, to make the disk misbehave."""
+
+    def __init__(self, device: Device) -> None:
+        self._node, self._name = device.node, f"under-{device.name}"
+        self._sectors = device.blocks * 8
+        line = f"0 {self._sectors} linear /dev/vda 0"
+        self._node.must("dm-create", self._name, "-", "RW", line)
+        device.disk = f"/dev/mapper/{self._name}"
+
+    def become(self, table: str) -> None:
+        """Another table at once; ``table`` without start and length."""
+        self._dmsetup("suspend", "--noflush", "--nolockfs", self._name)
+        self._dmsetup("load", self._name, "--table", f"0 {self._sectors} {table}")
+        self._dmsetup("resume", self._name)
+
+    def heal(self) -> None:
+        self.become("linear /dev/vda 0")
+
+    def fail(self) -> None:
+        """Every read, write and flush fails."""
+        self.become("error")
+
+    def fail_writes(self) -> None:
+        """Reads work."""
+        self.become("flakey /dev/vda 0 0 3600 1 error_writes")
+
+    def slow_flush(self, ms: int) -> None:
+        """A flush of the disk takes ``ms``."""
+        self.become(f"delay /dev/vda 0 0 /dev/vda 0 0 /dev/vda 0 {ms}")
+
+    def remove(self) -> None:
+        self._node.must("dm-remove", self._name)
+
+    def _dmsetup(self, *words: str) -> None:
+        self._node.must("exec", "30000", "/sbin/dmsetup", "--noudevsync", *words)
 
 
 @dataclass(frozen=True)
@@ -191,6 +267,7 @@ class Cluster:
     backup: Device
     others: list[Device] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
+    layers: list[Layer] = field(default_factory=list)
 
     @property
     def devices(self) -> list[Device]:
@@ -225,6 +302,12 @@ class Cluster:
         differing = sorted(n for n in mine.keys() | theirs.keys() if mine.get(n) != theirs.get(n))
         assert not differing, f"blocks {differing[:20]} differ"
 
+    def layer(self, device: Device) -> Layer:
+        """Put a layer under ``device``, which has not been created yet."""
+        made = Layer(device)
+        self.layers.append(made)
+        return made
+
     def proxy(self) -> Proxy:
         """Put a proxy between primary and backup; to be called before the primary is created."""
         return Proxy(self)
@@ -244,6 +327,8 @@ class Cluster:
                          device.name)  # fmt: skip
                 until(lambda d=device: _gone(d), f"{device.name} to be removed")
             device.exists = False
+        for layer in self.layers:
+            layer.remove()
         for node in self.duo.nodes:
             node.check_console()
 

@@ -191,9 +191,17 @@ class Node:
         """Wait until it has booted, and prepare it."""
         deadline = Deadline.after(BOOT_TIMEOUT_S, f"guest {self.name} to boot")
         self.agent.hello(deadline)
-        modules = (*self.image.on_demand["faults"], self.image.module)
+        modules = [*self.image.on_demand["faults"], *self.image.on_demand["ext4"]]
+        modules.append(self.image.module)
         lines = [("insmod", path) for path in modules]
-        self.agent.run_all([*lines, ("netup", "eth0", f"{self.address}/24")], deadline)
+        lines.append(("netup", "eth0", f"{self.address}/24"))
+        lines.append(("key-add", "logon", f"harness:{KEY}", bytes(range(32)).hex()))
+        self.agent.run_all(lines, deadline)
+
+    def forget(self) -> None:
+        """Wipe the notes of an earlier test."""
+        with open(self.notes, "r+b") as image:
+            image.write(bytes(NOTES_BYTES))
 
     def kill(self) -> None:
         """Take its power away: what its memory held is gone."""
@@ -285,6 +293,8 @@ class Duo:
             node.start()
         for node in off:
             node.greet()
+        for node in self.nodes:
+            node.forget()
 
     def close(self) -> None:
         for node in self.nodes:

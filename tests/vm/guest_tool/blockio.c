@@ -43,7 +43,7 @@ static void fill(char *data, uint64_t seed, uint64_t write, uint64_t block)
 
 static int open_device(const char *path, int flags)
 {
-	int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC | flags);
+	int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC | flags, 0600);
 
 	if (fd < 0)
 		exit(complain("open"));
@@ -91,15 +91,15 @@ int cmd_flush(int argc, char **argv)
 }
 
 /*
- * Writes FIRST, FIRST + 1, ... LAST (0: without end), one block each, a flush after every
- * SYNC_EVERY. What a flush has promised is put down on ACK_DEVICE before the next write, where it
+ * Writes FIRST, FIRST + 1, ... LAST (0: without end), one block of the device or file each, a flush
+ * after every SYNC_EVERY. What a flush has promised is put down on ACK_DEVICE before the next write, where it
  * outlives this guest. Prints the last write that was promised.
  */
 int cmd_load(int argc, char **argv)
 {
 	uint64_t blocks = number(argv[2]), seed = number(argv[3]), write = number(argv[4]);
 	uint64_t last = number(argv[5]), every = number(argv[6]), promised = write - 1;
-	int fd = open_device(argv[1], 0), ack = -1, failed = 0;
+	int fd = open_device(argv[1], O_CREAT), ack = -1, failed = 0;
 	char *data = buffer(), *note = buffer();
 
 	(void)argc;
