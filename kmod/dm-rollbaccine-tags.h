@@ -12,7 +12,7 @@
  *	rb_tags_pin(t, first, count, mode)	may sleep, may fail: before the
  *						operation has its index
  *	rb_tags_set() or rb_tags_set_empty()	any context, cannot fail
- *	rb_tags_unpin(t, first, count)		any context
+ *	rb_tags_unpin(t, first, count, mode)	any context
  *
  * All memory an operation needs is allocated by the pin, with GFP_NOIO; when
  * there is none, the pin fails with -ENOMEM.  There is no reserve to wait for:
@@ -140,21 +140,24 @@ static inline u64 rb_tags_chunks(const struct rb_tags *t)
  * @first: first block
  * @count: blocks, > 0; range within the device
  * @mode: see enum rb_pin
+ * @bad: NULL, or where to say which chunk failed
  *
- * Process context; may sleep, and with a tree reads the pages that are not
- * cached.  A pinned chunk of a tree holds 4 KiB, beyond the bound of the cache
+ * Process context; may sleep, and with a tree waits for I/O to the disk: call it
+ * in a thread or a work item, not in map().  A pinned chunk of a tree holds 4 KiB, beyond the bound of the cache
  * if need be: keep single operations to some 256 MiB (split large discards).
  * The same range may be pinned many times, also by the same owner.
  *
  * Return: 0; -ENOMEM; -EINVAL (not in the device);
  * -EBADMSG: a page of the tree is not what was last written there, or its read
- * failed (-EIO): the tags of the chunk at *@bad are lost here.  Get them from a
- * peer, rb_tags_write_chunk() them, pin again.  Nothing is pinned on failure.
+ * failed (-EIO): the tags of chunk *@bad are lost here.  Get them from a peer,
+ * rb_tags_write_chunk() them, pin again.  If that fails too, with -EIO, the disk
+ * takes no writes and the cache is full of what it did not take.
+ * Nothing is pinned on failure.
  */
 int rb_tags_pin(struct rb_tags *t, u64 first, u64 count, enum rb_pin mode,
 		u64 *bad);
-/* With exactly a range pinned before.  Any context. */
-void rb_tags_unpin(struct rb_tags *t, u64 first, u64 count);
+/* With exactly the range and mode of one pin before.  Any context. */
+void rb_tags_unpin(struct rb_tags *t, u64 first, u64 count, enum rb_pin mode);
 
 /**
  * rb_tags_get(), rb_tags_set(), rb_tags_set_empty() - tags of pinned blocks
