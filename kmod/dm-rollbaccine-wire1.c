@@ -7,7 +7,7 @@
 
 #include <asm/byteorder.h>
 
-#include "dm-rollbaccine-wire.h"
+#include "dm-rollbaccine-wire1.h"
 
 bool rb_wire_is_op(u8 type)
 {
