@@ -61,6 +61,16 @@ void rb_keys_destroy(struct rb_keys *keys);
 /* Whether there is a key, thus anything that opening could verify. */
 bool rb_keys_encrypted(const struct rb_keys *keys);
 
+#ifdef CONFIG_DM_ROLLBACCINE_FAULTS
+/*
+ * Seeded defects.  @nonce_reuse: nonces come from the block number alone, when
+ * sealing and opening: to be set on all nodes.  @skip_tag_check: what does not
+ * verify is taken for good.
+ */
+void rb_keys_set_faults(struct rb_keys *keys, bool nonce_reuse,
+			bool skip_tag_check);
+#endif
+
 /* ---- epochs: one cipher each ----------------------------------------- */
 
 /**
