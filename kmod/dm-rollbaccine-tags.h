@@ -24,38 +24,18 @@
 #define DM_ROLLBACCINE_TAGS_H
 
 #include <linux/blkdev.h>
-#include <linux/build_bug.h>
 #include <linux/types.h>
 
-#define RB_TAG_EMPTY 0 /* reads as zeros, whatever the disk holds */
-#define RB_TAG_DATA 1
+#include "dm-rollbaccine-wire.h"
 
-/**
- * struct rb_tag - version, GCM tag and state of one block
- * @index: operation that wrote the block; 0: never written
- * @epoch: leadership the operation belongs to; 0: never written
- * @page: number of the block within the operation; 0 unless @state is DATA
- * @state: RB_TAG_EMPTY or RB_TAG_DATA
- * @reserved: 0
- * @tag: GCM tag of the block's ciphertext; zeros unless @state is DATA
- *
- * The same in memory, on the wire and in the tree.
+/*
+ * struct rb_tag (-wire) is the same in memory, on the wire and in the tree.
+ * A chunk is as many of them as fit a block: the unit of leaves, hashes and
+ * messages.
  */
-struct rb_tag {
-	__le64 index;
-	__le32 epoch;
-	__le16 page;
-	__u8 state;
-	__u8 reserved;
-	__u8 tag[16];
-};
-static_assert(sizeof(struct rb_tag) == 32);
-
-/* A chunk: as many tags as fit a block.  Unit of leaves, hashes and messages. */
-#define RB_CHUNK_TAGS 128
 #define RB_CHUNK_SHIFT 7
-#define RB_CHUNK_HASH_SIZE 32
 #define RB_NO_BLOCK U64_MAX
+static_assert(1u << RB_CHUNK_SHIFT == RB_CHUNK_TAGS);
 
 struct rb_tags;
 
@@ -191,7 +171,7 @@ void rb_tags_set_empty(struct rb_tags *t, u64 first, u64 count, u32 epoch,
  *
  * Sees any chunk as a pin would, but reads only upper pages of a tree.
  */
-int rb_tags_hash(struct rb_tags *t, u64 chunk, u8 ret[RB_CHUNK_HASH_SIZE]);
+int rb_tags_hash(struct rb_tags *t, u64 chunk, u8 ret[RB_HASH_BYTES]);
 int rb_tags_read_chunk(struct rb_tags *t, u64 chunk,
 		       struct rb_tag ret[RB_CHUNK_TAGS]);
 /*
