@@ -12,7 +12,7 @@
  *	rb_tags_pin(t, first, count, mode)	may sleep, may fail: before the
  *						operation has its index
  *	rb_tags_set() or rb_tags_set_empty()	any context, cannot fail
- *	rb_tags_unpin(t, first, count)		any context
+ *	rb_tags_unpin(t, first, count, mode)	any context
  *
  * All memory an operation needs is allocated by the pin, with GFP_NOIO; when
  * there is none, the pin fails with -ENOMEM.  There is no reserve to wait for:
@@ -24,38 +24,18 @@
 #define DM_ROLLBACCINE_TAGS_H
 
 #include <linux/blkdev.h>
-#include <linux/build_bug.h>
 #include <linux/types.h>
 
-#define RB_TAG_EMPTY 0 /* reads as zeros, whatever the disk holds */
-#define RB_TAG_DATA 1
+#include "dm-rollbaccine-wire.h"
 
-/**
- * struct rb_tag - version, GCM tag and state of one block
- * @index: operation that wrote the block; 0: never written
- * @epoch: leadership the operation belongs to; 0: never written
- * @page: number of the block within the operation; 0 unless @state is DATA
- * @state: RB_TAG_EMPTY or RB_TAG_DATA
- * @reserved: 0
- * @tag: GCM tag of the block's ciphertext; zeros unless @state is DATA
- *
- * The same in memory, on the wire and in the tree.
+/*
+ * struct rb_tag (-wire) is the same in memory, on the wire and in the tree.
+ * A chunk is as many of them as fit a block: the unit of leaves, hashes and
+ * messages.
  */
-struct rb_tag {
-	__le64 index;
-	__le32 epoch;
-	__le16 page;
-	__u8 state;
-	__u8 reserved;
-	__u8 tag[16];
-};
-static_assert(sizeof(struct rb_tag) == 32);
-
-/* A chunk: as many tags as fit a block.  Unit of leaves, hashes and messages. */
-#define RB_CHUNK_TAGS 128
 #define RB_CHUNK_SHIFT 7
-#define RB_CHUNK_HASH_SIZE 32
 #define RB_NO_BLOCK U64_MAX
+static_assert(1u << RB_CHUNK_SHIFT == RB_CHUNK_TAGS);
 
 struct rb_tags;
 
@@ -140,21 +120,24 @@ static inline u64 rb_tags_chunks(const struct rb_tags *t)
  * @first: first block
  * @count: blocks, > 0; range within the device
  * @mode: see enum rb_pin
+ * @bad: NULL, or where to say which chunk failed
  *
- * Process context; may sleep, and with a tree reads the pages that are not
- * cached.  A pinned chunk of a tree holds 4 KiB, beyond the bound of the cache
+ * Process context; may sleep, and with a tree waits for I/O to the disk: call it
+ * in a thread or a work item, not in map().  A pinned chunk of a tree holds 4 KiB, beyond the bound of the cache
  * if need be: keep single operations to some 256 MiB (split large discards).
  * The same range may be pinned many times, also by the same owner.
  *
  * Return: 0; -ENOMEM; -EINVAL (not in the device);
  * -EBADMSG: a page of the tree is not what was last written there, or its read
- * failed (-EIO): the tags of the chunk at *@bad are lost here.  Get them from a
- * peer, rb_tags_write_chunk() them, pin again.  Nothing is pinned on failure.
+ * failed (-EIO): the tags of chunk *@bad are lost here.  Get them from a peer,
+ * rb_tags_write_chunk() them, pin again.  If that fails too, with -EIO, the disk
+ * takes no writes and the cache is full of what it did not take.
+ * Nothing is pinned on failure.
  */
 int rb_tags_pin(struct rb_tags *t, u64 first, u64 count, enum rb_pin mode,
 		u64 *bad);
-/* With exactly a range pinned before.  Any context. */
-void rb_tags_unpin(struct rb_tags *t, u64 first, u64 count);
+/* With exactly the range and mode of one pin before.  Any context. */
+void rb_tags_unpin(struct rb_tags *t, u64 first, u64 count, enum rb_pin mode);
 
 /**
  * rb_tags_get(), rb_tags_set(), rb_tags_set_empty() - tags of pinned blocks
@@ -188,7 +171,7 @@ void rb_tags_set_empty(struct rb_tags *t, u64 first, u64 count, u32 epoch,
  *
  * Sees any chunk as a pin would, but reads only upper pages of a tree.
  */
-int rb_tags_hash(struct rb_tags *t, u64 chunk, u8 ret[RB_CHUNK_HASH_SIZE]);
+int rb_tags_hash(struct rb_tags *t, u64 chunk, u8 ret[RB_HASH_BYTES]);
 int rb_tags_read_chunk(struct rb_tags *t, u64 chunk,
 		       struct rb_tag ret[RB_CHUNK_TAGS]);
 /*
