@@ -42,15 +42,13 @@ def test_flush_waits_for_a_backup_that_holds_its_write_back(cluster: Cluster, mo
     assert cluster.backup.read(0) == content(7, 2, 0)
 
 
-@pytest.mark.parametrize("defect", [None, "drop_write:50", "skip_last_page:20", "corrupt_byte:50"])
+@pytest.mark.parametrize("defect", [None, "drop_write:50", "skip_last_page:2", "corrupt_byte:50"])
 def test_backup_holds_a_prefix_of_the_writes(cluster: Cluster, defect: str | None) -> None:
     """P2: all of 200 writes up to some point, and that point is not before the last flush."""
     cluster.create("", fault(defect))
-    if defect and defect.startswith("skip_last_page"):
-        for number in range(1, 41):
-            cluster.primary.must_write(number % 2 * 8, 8, 7, number, "plain")
+    for number in range(1, 5):
+        cluster.primary.must_write(200 + 16 * number, 16, 7, number, "plain")
     cluster.primary.load(7, 200)
-    cluster.primary.must_write(256, 1, 7, 1, "sync")
     cluster.drained()
     with judged(defect):
         assert prefix_of(cluster.backup.read_all(64), 7) == 200

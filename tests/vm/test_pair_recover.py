@@ -94,16 +94,12 @@ def test_backup_dies_around_a_message_of_a_flush(
 
 def test_tags_on_disk_pass_the_same(cluster: Cluster) -> None:
     """P5, P6, P10 with tree_pages: a restart with empty memory, and a tampered tree."""
-    tree = f"{_SHORT} tree_pages 64 tree_cache_pages 8"
-    for device in cluster.devices:
-        device.blocks = 4096
+    tree = f"{_SHORT} tree_pages 64 tree_cache_pages 16"
     cluster.create(f"{tree} on_peer_loss suspend", tree)
-    for device in cluster.devices:
-        device.blocks -= 64
     cluster.primary.load(7, 200)
     cluster.drained()
     cluster.same()
-    for block in range(64):
-        cluster.backup.flip_raw(block)
+    for page in range(64):
+        cluster.backup.flip_raw(page)
     assert prefix_of(cluster.backup.read_all(64), 7) == 200
     cluster.same()
