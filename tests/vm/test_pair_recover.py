@@ -10,7 +10,7 @@ _SHORT = "peer_timeout_ms 1000"
 _WAITS = f"{_SHORT} on_peer_loss suspend"
 
 
-@pytest.mark.parametrize("defect", [None, "resync_skip:2"])
+@pytest.mark.parametrize("defect", [None, "resync_skip:1"])
 def test_only_what_was_missed_is_copied_after_a_cut(cluster: Cluster, defect: str | None) -> None:
     """P10, L3: reconnect by itself, resync of what differs."""
     cluster.create(f"{_WAITS} {fault(defect)}", _SHORT)

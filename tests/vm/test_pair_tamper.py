@@ -9,6 +9,7 @@ import pytest
 from pair_cluster import BLOCK_BYTES, ZEROS, Cluster, Device, content, fault, judged, prefix_of
 
 _MARK = b"plain"
+_WRITTEN = 9
 _SHORT = "peer_timeout_ms 1000"
 _ROLES = ("primary", "backup")
 Attack = Callable[[Device, bytes], set[int]]
@@ -36,7 +37,7 @@ def _old_block(device: Device, old: bytes) -> set[int]:
 
 def _old_disk(device: Device, old: bytes) -> set[int]:
     device.put_raw(0, old)
-    return set(range(16))
+    return set(range(_WRITTEN))
 
 
 def _junk(device: Device, old: bytes) -> set[int]:
@@ -55,11 +56,11 @@ ATTACKS: dict[str, Attack] = {
 
 
 def _two_generations(cluster: Cluster, device: Device) -> bytes:
-    """Blocks 0 to 15 written twice; the disk's image after the first time."""
-    cluster.primary.must_write(0, 16, 7, 1, "sync")
+    """The first blocks written twice; the disk's image after the first time."""
+    cluster.primary.must_write(0, _WRITTEN, 7, 1, "sync")
     cluster.drained()
     old = device.image()
-    cluster.primary.must_write(0, 16, 7, 2, "sync")
+    cluster.primary.must_write(0, _WRITTEN, 7, 2, "sync")
     cluster.drained()
     return old
 
@@ -79,7 +80,7 @@ def test_tampered_blocks_are_repaired_from_the_peer(
         changed = attack(device, old)
         before = device.get("repaired")
         with judged(defect):
-            for block in range(16):
+            for block in range(_WRITTEN):
                 assert device.read(block) == content(7, 2, block), f"{name}: block {block}"
             assert device.get("repaired") == before + len(changed), name
         if defect:
@@ -99,7 +100,7 @@ def test_tampered_blocks_are_errors_when_nobody_can_help(cluster: Cluster, role:
     for name, attack in ATTACKS.items():
         healthy = device.image()
         changed = attack(device, old)
-        for block in range(16):
+        for block in range(_WRITTEN):
             done = device.try_read(block)
             if block in changed:
                 assert "EILSEQ" in done.text, f"{name}: {done.text}"
@@ -151,7 +152,7 @@ def test_nothing_is_readable_on_disk_or_link(cluster: Cluster, key: str) -> None
 @pytest.mark.parametrize("defect", [None, "nonce_reuse"])
 def test_no_key_stream_is_used_twice(cluster: Cluster, defect: str | None) -> None:
     """P11: two writes of a block, told apart by nothing but their content, share no key stream."""
-    cluster.create(fault(defect))
+    cluster.create(fault(defect), fault(defect))
     seen = []
     for number in (1, 2):
         cluster.primary.must_write(9, 1, 7, number, "sync")
