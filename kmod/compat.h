@@ -115,4 +115,17 @@ static inline void rb_shrinker_destroy(struct shrinker *shrinker)
 }
 #endif
 
+/*
+ * Declared in drivers/md/dm-audit.h only, which is not installed with the
+ * headers; exported by dm-mod.
+ */
+#if IS_ENABLED(CONFIG_DM_AUDIT)
+void dm_audit_log_bio(const char *dm_msg_prefix, const char *op,
+		      struct bio *bio, sector_t sector, int result);
+#define rb_audit_bio(bio, sector) \
+	dm_audit_log_bio(DM_MSG_PREFIX, "integrity-mismatch", bio, sector, 0)
+#else
+#define rb_audit_bio(bio, sector) do { } while (0)
+#endif
+
 #endif /* DM_ROLLBACCINE_COMPAT_H */

@@ -565,7 +565,7 @@ int rb_tags_write_chunk(struct rb_tags *t, u64 chunk,
 		return -EINVAL;
 	ret = rb_part_pin(t, &part, mode);
 	if (t->tree && (ret == -EBADMSG || ret == -EIO))
-		ret = rb_tree_pin_blank(t->tree, chunk);
+		ret = rb_tree_pin_blank(t->tree, chunk, false);
 	if (ret)
 		return ret;
 	if (uniform)
@@ -586,7 +586,7 @@ int rb_tags_reset_chunk(struct rb_tags *t, u64 chunk)
 		return -EINVAL;
 	ret = rb_part_pin(t, &part, RB_PIN_EMPTY);
 	if (t->tree && (ret == -EBADMSG || ret == -EIO))
-		ret = rb_tree_pin_blank(t->tree, chunk);
+		ret = rb_tree_pin_blank(t->tree, chunk, true);
 	if (ret)
 		return ret;
 	rb_part_set_empty(t, &part, 0, 0);

@@ -175,14 +175,19 @@ int rb_tags_hash(struct rb_tags *t, u64 chunk, u8 ret[RB_HASH_BYTES]);
 int rb_tags_read_chunk(struct rb_tags *t, u64 chunk,
 		       struct rb_tag ret[RB_CHUNK_TAGS]);
 /*
- * Overwrites all tags of the chunk, whether its old ones can be read or not.
+ * Overwrites all tags of the chunk, whether its old ones can be read or not.  If
+ * an upper page of the tree does not match, the tags of all other chunks below
+ * it turn out lost too, one pin at a time.  -EIO: an upper page cannot be read.
  * -EINVAL: @tags has an unknown state, a non-zero reserved byte, EMPTY with a
  * page or tag, a state or version past the end of the device.  Leaves `missing`
  * alone.
  */
 int rb_tags_write_chunk(struct rb_tags *t, u64 chunk,
 			const struct rb_tag tags[RB_CHUNK_TAGS]);
-/* The chunk becomes EMPTY 0/0, whether its tags can be read or not. */
+/*
+ * The chunk becomes EMPTY 0/0, whether its tags can be read or not, and whatever
+ * else is lost with an upper page that cannot be read: the last resort.
+ */
 int rb_tags_reset_chunk(struct rb_tags *t, u64 chunk);
 /* Whether rb_tags_write_chunk() would take them (wire input); pure. */
 bool rb_tags_chunk_valid(const struct rb_tags *t, u64 chunk,

@@ -72,7 +72,7 @@
  * @leaf: its lock and content; on upper levels the content is digests
  * @parent: page above, kept by a pin; NULL: the top
  * @slot: where on the disk, and its key in the cache
- * @lru: on rb_tree.lru while clean and without pins
+ * @lru: on rb_tree.lru while clean, not busy and without pins
  * @level: 0: a leaf
  * @index: number within its level
  * @pins: users, and pages below that are in the cache
@@ -144,7 +144,6 @@ struct rb_tree {
 	unsigned int nr_lru;
 	unsigned int nr_dirty;
 	unsigned int nr_pinned;
-	unsigned int nr_busy;
 	unsigned int nr_failed;
 	bool pressure; /* somebody waits for a page to become clean */
 	bool failing; /* of the last batch nothing was written */
@@ -324,6 +323,15 @@ static void rb_tree_get_locked(struct rb_tree *tree, struct rb_tree_page *page)
 	}
 }
 
+/* It may be evicted from now on, unless something stands against that. */
+static void rb_tree_idle_locked(struct rb_tree *tree, struct rb_tree_page *page)
+{
+	if (page->pins || page->dirty || page->busy)
+		return;
+	list_add_tail(&page->lru, &tree->lru);
+	tree->nr_lru++;
+}
+
 /* Return: the page, if it has to be freed. */
 static struct rb_tree_page *rb_tree_put_locked(struct rb_tree *tree,
 					       struct rb_tree_page *page)
@@ -333,10 +341,7 @@ static struct rb_tree_page *rb_tree_put_locked(struct rb_tree *tree,
 	if (page->dead)
 		return page;
 	tree->nr_pinned--;
-	if (!page->dirty) {
-		list_add_tail(&page->lru, &tree->lru);
-		tree->nr_lru++;
-	}
+	rb_tree_idle_locked(tree, page);
 	return NULL;
 }
 
@@ -425,7 +430,7 @@ static enum rb_tree_room rb_tree_room(struct rb_tree *tree, u64 *batches)
 	    (tree->failing && unpinned >= tree->limit * 2))
 		room = RB_ROOM_NEVER;
 	else if (tree->nr_cached < tree->limit || tree->failing ||
-		 (unpinned == tree->nr_lru && !tree->nr_busy))
+		 unpinned == tree->nr_lru)
 		room = RB_ROOM;
 	else
 		tree->pressure = true;
@@ -612,18 +617,35 @@ static struct rb_tree_page *rb_tree_get(struct rb_tree *tree,
 	return ERR_PTR(ret);
 }
 
+/**
+ * enum rb_tree_mend - what to do about pages whose content is lost
+ * @RB_MEND_NOT: fail
+ * @RB_MEND: make up the leaf, and upper pages that do not match; not upper pages
+ *	that cannot be read: all else below them would be lost, and it may work
+ *	again later
+ * @RB_MEND_ALL: those as well
+ */
+enum rb_tree_mend { RB_MEND_NOT, RB_MEND, RB_MEND_ALL };
+
 static bool rb_tree_is_lost(const struct rb_tree_page *page)
 {
 	return PTR_ERR(page) == -EBADMSG || PTR_ERR(page) == -EIO;
 }
 
+static bool rb_tree_mends(const struct rb_tree_page *page, unsigned int level,
+			  enum rb_tree_mend mend)
+{
+	if (mend == RB_MEND_NOT || !IS_ERR(page) || !rb_tree_is_lost(page))
+		return false;
+	return !level || mend == RB_MEND_ALL || PTR_ERR(page) == -EBADMSG;
+}
+
 /*
  * Pin the page of a level that @chunk is in or below; NULL above the highest.
- * With @blank, pages on the way whose content is lost are made up, and so is
- * the page itself.
  */
 static struct rb_tree_page *rb_tree_walk(struct rb_tree *tree, u64 chunk,
-					 unsigned int down_to, bool blank)
+					 unsigned int down_to,
+					 enum rb_tree_mend mend)
 {
 	struct rb_tree_page *parent = NULL, *page = NULL;
 	unsigned int level = tree->nr_levels, i;
@@ -632,9 +654,8 @@ static struct rb_tree_page *rb_tree_walk(struct rb_tree *tree, u64 chunk,
 	while (level-- > down_to) {
 		for (index = chunk, i = 0; i < level; i++)
 			index = div_u64(index, tree->fanout);
-		page = rb_tree_get(tree, level, index, parent,
-				   blank && level == down_to);
-		if (blank && IS_ERR(page) && rb_tree_is_lost(page))
+		page = rb_tree_get(tree, level, index, parent, false);
+		if (rb_tree_mends(page, level, mend))
 			page = rb_tree_get(tree, level, index, parent, true);
 		rb_tree_put(tree, parent);
 		if (IS_ERR(page))
@@ -646,26 +667,30 @@ static struct rb_tree_page *rb_tree_walk(struct rb_tree *tree, u64 chunk,
 
 /* ---- the writer ------------------------------------------------------- */
 
+/*
+ * Dirty pages of one level, from @cursor on: those above would only become dirty
+ * again.
+ */
 static unsigned int rb_tree_gather(struct rb_tree *tree, unsigned long *cursor)
 {
 	struct rb_tree_page *page;
-	unsigned int n = 0;
+	unsigned int level, n = 0;
+	unsigned long slot;
 
 	xa_lock_irq(&tree->pages);
 	tree->pressure = false;
 	page = xa_find(&tree->pages, cursor, ULONG_MAX, RB_TREE_DIRTY);
-	while (page) {
-		rb_tree_get_locked(tree, page);
+	level = page ? page->level : 0;
+	slot = *cursor;
+	while (page && n < tree->batch_size && page->level == level) {
 		page->busy = true;
-		tree->nr_busy++;
 		tree->batch[n++].page = page;
-		if (n == tree->batch_size)
-			break;
-		page = xa_find_after(&tree->pages, cursor, ULONG_MAX,
+		/* Not up to the next dirty page: these will make more. */
+		*cursor = slot + 1;
+		page = xa_find_after(&tree->pages, &slot, ULONG_MAX,
 				     RB_TREE_DIRTY);
 	}
 	xa_unlock_irq(&tree->pages);
-	(*cursor)++;
 	return n;
 }
 
@@ -777,13 +802,11 @@ static void rb_tree_finish(struct rb_tree *tree, struct rb_tree_write *write)
 	}
 	xa_lock_irq(&tree->pages);
 	page->busy = false;
-	tree->nr_busy--;
 	tree->nr_failed += !!write->error - page->failed;
 	page->failed = write->error;
 	tree->errors += !!write->error;
 	tree->writes += !write->skip && !write->error;
-	/* In the cache it is not dead, so this does not free it. */
-	rb_tree_put_locked(tree, page);
+	rb_tree_idle_locked(tree, page);
 	xa_unlock_irq(&tree->pages);
 }
 
@@ -912,26 +935,27 @@ int rb_tree_sync(struct rb_tree *tree)
 
 /* ---- for the front ---------------------------------------------------- */
 
-static int rb_tree_pin_leaf(struct rb_tree *tree, u64 chunk, bool blank)
+static int rb_tree_pin_leaf(struct rb_tree *tree, u64 chunk,
+			    enum rb_tree_mend mend)
 {
 	struct rb_tree_page *page = rb_tree_lookup(tree, 0, chunk);
 
 	if (page && !page->error)
 		return 0;
 	rb_tree_put(tree, page);
-	page = rb_tree_walk(tree, chunk, 0, blank);
+	page = rb_tree_walk(tree, chunk, 0, mend);
 	return PTR_ERR_OR_ZERO(page);
 }
 
 int rb_tree_pin(struct rb_tree *tree, u64 chunk)
 {
-	return rb_tree_pin_leaf(tree, chunk, false);
+	return rb_tree_pin_leaf(tree, chunk, RB_MEND_NOT);
 }
 
 /* For who is going to overwrite all of the leaf. */
-int rb_tree_pin_blank(struct rb_tree *tree, u64 chunk)
+int rb_tree_pin_blank(struct rb_tree *tree, u64 chunk, bool force)
 {
-	return rb_tree_pin_leaf(tree, chunk, true);
+	return rb_tree_pin_leaf(tree, chunk, force ? RB_MEND_ALL : RB_MEND);
 }
 
 void rb_tree_unpin(struct rb_tree *tree, u64 chunk)
@@ -986,7 +1010,7 @@ static int rb_tree_hash_below(struct rb_tree *tree, struct rb_tree_page *parent,
 
 int rb_tree_hash(struct rb_tree *tree, u64 chunk, u8 ret[RB_HASH_BYTES])
 {
-	struct rb_tree_page *parent = rb_tree_walk(tree, chunk, 1, false);
+	struct rb_tree_page *parent = rb_tree_walk(tree, chunk, 1, RB_MEND_NOT);
 	int err;
 
 	if (IS_ERR(parent))
@@ -1016,7 +1040,7 @@ int rb_tree_next(struct rb_tree *tree, u64 *chunk)
 	int err = 0;
 
 	while (*chunk < chunks) {
-		parent = rb_tree_walk(tree, *chunk, 1, false);
+		parent = rb_tree_walk(tree, *chunk, 1, RB_MEND_NOT);
 		if (IS_ERR(parent))
 			return rb_tree_is_lost(parent) ? 0 : PTR_ERR(parent);
 		end = min((div_u64(*chunk, tree->fanout) + 1) * tree->fanout,

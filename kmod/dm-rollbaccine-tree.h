@@ -76,7 +76,7 @@ int rb_tree_create(const struct rb_tags_params *params,
 		   struct crypto_shash *sha, struct rb_tree **ret);
 void rb_tree_destroy(struct rb_tree *tree);
 int rb_tree_pin(struct rb_tree *tree, u64 chunk);
-int rb_tree_pin_blank(struct rb_tree *tree, u64 chunk);
+int rb_tree_pin_blank(struct rb_tree *tree, u64 chunk, bool force);
 void rb_tree_unpin(struct rb_tree *tree, u64 chunk);
 struct rb_leaf *rb_tree_leaf(struct rb_tree *tree, u64 chunk);
 void rb_tree_dirty(struct rb_tree *tree, struct rb_leaf *leaf);

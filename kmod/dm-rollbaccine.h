@@ -3,7 +3,8 @@
  * Shared declarations of the rollbaccine target.
  *
  * Files, in reading order: -target (device-mapper face), -args (table line),
- * -status, -message, -node (role, epochs, quorum), -write (a primary's
+ * -status, -message, -node (role, epochs, quorum), -lead
+ * (promote, demote), -verify (scrub), -write (a primary's
  * writes), -read (reads and their repair), -store (ordered apply and flush),
  * -slot (who may touch which blocks when), -op (memory of an operation), -peer
  * (one connection: threads, sending), -dial (a leader's side of it), -listen
@@ -26,6 +27,7 @@
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
+#include <linux/timer.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
@@ -71,6 +73,12 @@ struct rb_slot {
 	struct list_head ready;
 };
 
+/* For those who sleep until they have it. */
+struct rb_waiting_slot {
+	struct rb_slot slot;
+	struct completion granted;
+};
+
 #define RB_FEW_TAGS 4
 
 /**
@@ -90,6 +98,7 @@ struct rb_op {
 	u64 first;
 	u32 bytes; /* charged to the window */
 	bool pinned;
+	bool voided; /* could not be encrypted: changes nothing, see status */
 	blk_status_t status;
 	refcount_t ref;
 	struct bio *bio;
@@ -134,8 +143,14 @@ struct rb_store {
 	mempool_t page_pool;
 	mempool_t read_pool;
 	struct mutex read_bulk; /* one at a time waits for pages to read into */
-	struct workqueue_struct *wq; /* ends by itself: disk and crypto only */
-	struct workqueue_struct *slow_wq; /* may wait for slots and peers */
+	/*
+	 * Three, so that no work waits for one queued behind it: disk and
+	 * crypto alone; what may wait for slots and memory; what holds a slot
+	 * and may wait for a peer.
+	 */
+	struct workqueue_struct *wq;
+	struct workqueue_struct *slow_wq;
+	struct workqueue_struct *repair_wq;
 	wait_queue_head_t wait; /* room in the window, idleness, resumption */
 
 	spinlock_t lock; /* everything below, and the marked parts above */
@@ -226,8 +241,7 @@ struct rb_peer {
 	bool blocked; /* `disconnect` until `connect` */
 	bool streaming; /* operations are sent to it */
 	bool insync;
-	bool report; /* listener: tell how far we are, soon */
-	bool report_now;
+	bool report_now; /* listener: tell how far we are */
 	bool ping;
 	struct rb_op *cursor; /* next in the log to be sent; NULL: the next one */
 	u64 sent;
@@ -252,6 +266,7 @@ struct rb_peer {
 	unsigned int stall_ticks;
 	u64 stall_mark;
 	unsigned long tick_at;
+	unsigned long send_tick_at; /* the sender's own */
 	unsigned long heard_at; /* listener: when it last said something */
 	bool begun; /* listener: RESYNC_BEGIN has come */
 	u64 hash_next; /* listener, under @tx: next chunk to be hashed */
@@ -259,7 +274,7 @@ struct rb_peer {
 };
 
 /* Room for struct rb_per_bio. */
-#define RB_PER_BIO_SIZE (2 * sizeof(unsigned long))
+#define RB_PER_BIO_SIZE 384u
 
 /* What only a primary uses; under rb_device.lock but for the thread. */
 struct rb_primary {
@@ -283,6 +298,7 @@ struct rb_backup {
 	struct list_head queue; /* received, not handed to the store */
 	struct mutex apply; /* one at a time empties the queue */
 	struct rb_peer *leader; /* whose session it is, if any */
+	struct timer_list report_timer; /* what need not be told at once */
 	bool receiving; /* in the middle of a message */
 	bool tags_complete; /* RESYNC_END has come */
 	unsigned int tags_pending; /* RB_WIRE_TAGS not adopted yet */
@@ -310,7 +326,6 @@ struct rb_device {
 	u16 port;
 	unsigned int nr_peers;
 	struct rb_peer *peers;
-	unsigned int nr_features; /* words, as given */
 	bool create;
 	unsigned int given; /* bit per feature */
 	unsigned int peer_timeout_ms;
@@ -328,6 +343,9 @@ struct rb_device {
 	struct task_struct *listen_thread;
 	struct socket *listener;
 	wait_queue_head_t wait; /* stopping */
+	struct mutex admin; /* one promote or demote at a time */
+	struct work_struct verify_work;
+	bool verifying;
 	bool suspended;
 	bool started;
 
@@ -386,6 +404,7 @@ const char *rb_device_name(const struct rb_device *rb);
 
 /* -args */
 int rb_parse_args(struct rb_device *rb, unsigned int argc, char **argv);
+void rb_free_args(struct rb_device *rb);
 size_t rb_print_args(const struct rb_device *rb, char *result, size_t maxlen);
 
 /* -status */
@@ -393,6 +412,7 @@ void rb_status(struct dm_target *ti, status_type_t type,
 	       unsigned int status_flags, char *result, unsigned int maxlen);
 
 /* -node */
+void rb_node_drop_log(struct rb_device *rb);
 int rb_node_start(struct rb_device *rb);
 void rb_node_stop(struct rb_device *rb);
 void rb_node_evaluate(struct rb_device *rb);
@@ -404,10 +424,23 @@ bool rb_node_acked(struct rb_device *rb, u64 index);
 void rb_node_quorum_progress(struct rb_device *rb, struct rb_progress *ret,
 			     u64 *sent);
 int rb_node_add_epoch(struct rb_device *rb, const struct rb_epoch *epoch);
-enum rb_wire_verdict rb_node_judge(struct rb_device *rb, u64 peer_id,
+enum rb_wire_verdict rb_node_judge(struct rb_device *rb, struct rb_peer *peer,
 				   const struct rb_hs_connector *hello);
 void rb_node_describe(struct rb_device *rb, struct rb_hs_listener *ret);
 bool rb_backup_silent(struct rb_device *rb);
+
+/* -message */
+int rb_message(struct dm_target *ti, unsigned int argc, char **argv,
+	       char *result, unsigned int maxlen);
+
+/* -lead */
+int rb_lead(struct rb_device *rb, u32 number);
+int rb_promote(struct rb_device *rb);
+int rb_demote(struct rb_device *rb);
+
+/* -verify */
+void rb_verify_init(struct rb_device *rb);
+int rb_verify_begin(struct rb_device *rb);
 
 /* -write */
 int rb_write_map(struct rb_device *rb, struct bio *bio);
@@ -430,6 +463,8 @@ int rb_fetch_wait(struct rb_device *rb, u64 block, const struct rb_tag *tag,
 		  struct page *page);
 void rb_fetch_fail_all(struct rb_peer *peer);
 void rb_fetch_tick(struct rb_peer *peer);
+int rb_block_verify(struct rb_device *rb, u64 block, const struct rb_tag *tag,
+		    struct page *page);
 int rb_block_receive(struct rb_peer *peer, const struct rb_frame *frame);
 int rb_disk_rw(struct rb_device *rb, u64 block, struct page *page,
 	       blk_opf_t opf);
@@ -437,12 +472,15 @@ int rb_disk_rw(struct rb_device *rb, u64 block, struct page *page,
 /* -store */
 int rb_store_init(struct rb_store *store, struct rb_device *rb);
 void rb_store_exit(struct rb_store *store);
+int rb_op_pin(struct rb_op *op);
+void rb_op_unpin(struct rb_op *op);
 void rb_store_submit(struct rb_store *store, struct rb_op *op, bool unsealed);
 void rb_store_sealed(struct rb_op *op);
 void rb_store_done(struct rb_op *op, blk_status_t status);
 void rb_store_suspend(struct rb_store *store);
 void rb_store_resume(struct rb_store *store);
 void rb_store_wait_idle(struct rb_store *store);
+void rb_store_count_error(struct rb_store *store);
 void rb_store_fail_disk(struct rb_store *store);
 void rb_store_reset(struct rb_store *store, u64 index);
 bool rb_store_quiet(struct rb_store *store);
@@ -452,8 +490,8 @@ void rb_slot_init(struct rb_slot *slot, u64 first, u64 blocks, bool shared,
 		  void (*granted)(struct rb_slot *slot));
 bool rb_slot_take_locked(struct rb_store *store, struct rb_slot *slot);
 bool rb_slot_take(struct rb_store *store, struct rb_slot *slot);
-void rb_slot_wait(struct rb_store *store, struct rb_slot *slot, u64 first,
-		  u64 blocks, bool shared);
+void rb_slot_wait(struct rb_store *store, struct rb_waiting_slot *waiting,
+		  u64 first, u64 blocks, bool shared);
 void rb_slot_release_locked(struct rb_store *store, struct rb_slot *slot);
 void rb_slot_release(struct rb_store *store, struct rb_slot *slot);
 void rb_slot_ready_work(struct work_struct *work);
@@ -466,7 +504,9 @@ struct rb_op *rb_op_alloc(struct rb_store *store, enum rb_wire_type type,
 			  u64 sector, u32 sectors, blk_opf_t opf);
 void rb_op_get(struct rb_op *op);
 void rb_op_put(struct rb_op *op);
-struct bio *rb_read_bio_alloc(struct rb_store *store, u64 block, u32 blocks);
+struct bio *rb_read_bio_alloc(struct rb_store *store, u64 block, u32 blocks,
+			      bool wait);
+void rb_bio_rewind(struct bio *bio, u32 blocks);
 void rb_read_bio_free(struct rb_store *store, struct bio *bio);
 
 /* -peer */
@@ -491,6 +531,7 @@ struct rb_wire_limits rb_peer_limits(const struct rb_device *rb);
 
 /* -dial */
 void rb_dial(struct rb_peer *peer);
+int rb_dial_ask(struct rb_peer *peer, u32 epoch, struct rb_hs_listener *other);
 
 /* -listen, -backup */
 int rb_listen_thread(void *data);
@@ -501,6 +542,7 @@ void rb_backup_read_progress(struct rb_device *rb, struct rb_progress *ret);
 void rb_backup_apply(struct rb_device *rb);
 void rb_backup_drop_queue(struct rb_device *rb);
 void rb_backup_progress(struct rb_device *rb);
+void rb_backup_report_timer(struct timer_list *timer);
 
 /* -resync */
 int rb_resync_begin(struct rb_peer *peer);
@@ -509,6 +551,8 @@ bool rb_resync_pending(const struct rb_peer *peer);
 int rb_resync_send(struct rb_peer *peer);
 void rb_resync_end(struct rb_peer *peer);
 int rb_resync_send_hashes(struct rb_peer *peer);
+int rb_resync_hear_begin(struct rb_peer *peer, const struct rb_frame *frame);
+int rb_resync_hear_end(struct rb_peer *peer, const struct rb_frame *frame);
 void rb_resync_adopt(struct rb_op *op);
 int rb_resync_thread(void *data);
 void rb_resync_wake(struct rb_device *rb);

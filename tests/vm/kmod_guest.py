@@ -33,6 +33,7 @@ _KERNEL_FILESYSTEMS = (("proc", "proc"), ("sys", "sysfs"), ("dev", "devtmpfs"), 
 _PREPARE = (
     ("ln", "-s", "/proc/self/fd", "/dev/fd"),
     ("modprobe", "-a", "dm-flakey", "dm-snapshot", "loop", "xfs", "btrfs"),
+    ("modprobe", "-a", "ctr", "gcm", "ghash-generic", "aesni-intel"),
 )
 _TOOL_TIMEOUT_MS = 60_000
 
