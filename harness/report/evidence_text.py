@@ -15,7 +15,7 @@ _MOST_CHECKS = 50
 _MOST_CONSOLE_LINES = 60
 
 
-_MAKES_A_DIFFERENCE = ("profile", "defect", "impostor")
+_MAKES_A_DIFFERENCE = ("profile", "defect", "impostor", "link_delay_ms")
 """Options of a run without which a case may come out another way."""
 
 
@@ -23,8 +23,8 @@ def replay_command(result: CaseResult, info: RunInfo) -> str:
     """The command that runs this case of the run ``info`` again and shows its diff."""
     words = ["harness", "replay", str(result.case_id)]
     for name in _MAKES_A_DIFFERENCE:
-        if (value := info.options.get(name)) is not None:
-            words += [f"--{name}", str(value)]
+        if value := info.options.get(name):
+            words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)
 
 

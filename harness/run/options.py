@@ -57,6 +57,8 @@ class RunOptions:
     boot_timeout_s: float = DEFAULT_BOOT_TIMEOUT_S
     defect: str | None = None
     impostor: Impostor | None = None
+    link_delay_ms: int = 0
+    """What the primary sends stays in it for so long, and is lost with it."""
     out: Path | None = None
     state_dir: Path | None = None
 

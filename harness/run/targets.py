@@ -6,12 +6,13 @@ from __future__ import annotations
 from harness.build.image import MicroImage
 from harness.errors import UsageError
 from harness.run.options import RunOptions
-from harness.run.pair import BACKUP_ADDRESS
+from harness.run.pair import BACKUP_ADDRESS, PRIMARY_ADDRESS
 from harness.target.base import Target
+from harness.target.drbd import PROTOCOLS, DrbdTarget
 from harness.target.linear import LinearTarget
 from harness.target.rollbaccine import RollbaccineTarget, check_defect
 
-TARGET_NAMES = (RollbaccineTarget.name, LinearTarget.name)
+TARGET_NAMES = (RollbaccineTarget.name, LinearTarget.name, *PROTOCOLS)
 CONTROL = LinearTarget.name
 
 
@@ -23,23 +24,31 @@ def check_target(options: RunOptions) -> None:
     if options.target not in TARGET_NAMES:
         raise _unknown(options.target)
     check_defect(options.defect)
-    for name, value in (("defect", options.defect), ("impostor", options.impostor)):
-        if value is not None and options.target == CONTROL:
-            raise UsageError(
-                f"--{name} {value} has no effect on target {CONTROL}", hint="it has no backup"
-            )
+    if options.defect is not None and options.target != RollbaccineTarget.name:
+        raise _no_effect("defect", options, f"only {RollbaccineTarget.name} has seeded defects")
+    if options.target == CONTROL:
+        for name in ("impostor", "link_delay_ms"):
+            if getattr(options, name):
+                raise _no_effect(name.replace("_", "-"), options, "it has no backup")
 
 
 def make_target(name: str, image: MicroImage, defect: str | None = None) -> Target:
     """A fresh driver of the target ``name``; UsageError when there is none, or no such defect.
 
-    ``defect`` is not for the control arm.
+    ``defect`` is for the module's own target only.
     """
     if name == LinearTarget.name:
         return LinearTarget()
     if name == RollbaccineTarget.name:
         return RollbaccineTarget(image.module, BACKUP_ADDRESS, defect)
+    if name in PROTOCOLS:
+        addresses = PRIMARY_ADDRESS, BACKUP_ADDRESS
+        return DrbdTarget(name, image.on_demand["drbd"], addresses)
     raise _unknown(name)
+
+
+def _no_effect(option: str, options: RunOptions, why: str) -> UsageError:
+    return UsageError(f"--{option} has no effect on target {options.target}", hint=why)
 
 
 def _unknown(name: str) -> UsageError:
