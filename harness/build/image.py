@@ -27,6 +27,8 @@ _ON_DEMAND = {
     "ext4": ("ext4",),
     "xfs": ("xfs",),
     "btrfs": ("btrfs",),
+    "drbd": ("drbd",),
+    "delay": ("sch_netem",),
 }
 
 

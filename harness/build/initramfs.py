@@ -23,11 +23,17 @@ TOOLS = (
     "/sbin/mkfs.btrfs",
     "/sbin/dmsetup",
     "/usr/bin/fio",
+    "/usr/sbin/drbdmeta",
+    "/lib/drbd/drbdsetup-84",
     "/usr/sbin/chroot",
 )
 _PACK_TIMEOUT_S = 300
 _LDD_LINE = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
 MODULE_DIR = "/lib/modules"
+_FOLDERS = (
+    *("dev", "proc", "sys", "tmp", "run", "mnt", "etc/harness", "lib/modules"),
+    "var/lock",  # DRBD's tools do nothing without
+)
 
 
 def module_order(root: RootTree, names: Iterable[str]) -> tuple[str, ...]:
@@ -80,7 +86,7 @@ def assemble(
     ``boot_modules`` are loaded by the agent before it answers; ``files`` (a superset, both relative
     to the kernel's module folder) are put into the image, uncompressed.
     """
-    for folder in ("dev", "proc", "sys", "tmp", "run", "mnt", "etc/harness", "lib/modules"):
+    for folder in _FOLDERS:
         (tree / folder).mkdir(parents=True)
     # Merged /usr, as in the release itself, so that each library path of ldd resolves.
     (tree / "usr").mkdir()

@@ -21,6 +21,7 @@ _LINE_BYTES = 4096
 
 # What differs between two occurrences of one report, in this order.
 _VARIABLE = (
+    (re.compile(r" \((Not tainted|Tainted: [^)]*)\)"), ""),
     (re.compile(r":? [0-9a-f]{4} \[#\d+\].*"), ""),
     (re.compile(r"\+0x[0-9a-f]+/0x[0-9a-f]+"), ""),
     (re.compile(r"CPU: \d+ PID: \d+ at "), ""),

@@ -31,6 +31,7 @@ class ReportKind(StrEnum):
     KASAN = "kasan"
     KFENCE = "kfence"
     KCSAN = "kcsan"
+    SLAB = "slab-corruption"
     UBSAN = "ubsan"
     LEAK = "leak"
     OUT_OF_MEMORY = "out-of-memory"
@@ -67,7 +68,11 @@ _DEBUGGERS = (
     _rule(ReportKind.KCSAN, r"BUG: KCSAN: ", _DOUBLE_RULE),
     _rule(ReportKind.UBSAN, r"UBSAN: ", _DOUBLE_RULE),
     _rule(ReportKind.LEAK, r"kmemleak: \d+ new suspected memory leaks"),
-    _rule(ReportKind.LEAK, r"BUG \S+ .*: Objects remaining in ", _TASK_END),
+    # The pool ran out: from now on it would find nothing.
+    _rule(ReportKind.LEAK, r"kmemleak: (Memory pool empty|Kernel memory leak detector disabled)"),
+    _rule(ReportKind.LEAK, r"BUG \S+ .*: Objects remaining (in|on) ", _TASK_END),
+    # Red zones, poison and free lists, as slub_debug checks them.
+    _rule(ReportKind.SLAB, r"BUG \S+ \((Not tainted|Tainted: .*)\): ", _TASK_END),
 )
 
 _LOCKS = (
@@ -111,7 +116,7 @@ _OOPSES = (
     _rule(ReportKind.PANIC, r"Kernel panic - not syncing", _PANIC_END),
     # Printed before the BUG or WARNING line it leads to.
     _rule(ReportKind.LIST_CORRUPTION, r"(list_(add|del)|hlist\w*|plist\w*) corruption", _TRACE_ID),
-    _rule(ReportKind.WARNING, r"refcount_t: ", _TRACE_ID),
+    _rule(ReportKind.WARNING, r"(refcount_t|ODEBUG): ", _TRACE_ID),
     _rule(
         ReportKind.OOPS,
         r"BUG: (unable to handle |kernel NULL pointer dereference|stack guard page was hit)"

@@ -15,7 +15,9 @@ _MOST_CHECKS = 50
 _MOST_CONSOLE_LINES = 60
 
 
-_MAKES_A_DIFFERENCE = {"profile": None, "encryption": "on", "defect": None, "impostor": None}
+_MAKES_A_DIFFERENCE = {
+    "profile": None, "encryption": "on", "defect": None, "impostor": None, "link_delay_ms": 0,
+}  # fmt: skip
 """Options of a run without which a case may come out another way -> what goes without saying."""
 
 
@@ -24,7 +26,7 @@ def replay_command(result: CaseResult, info: RunInfo) -> str:
     words = ["harness", "replay", str(result.case_id)]
     for name, default in _MAKES_A_DIFFERENCE.items():
         if (value := info.options.get(name)) not in (None, default):
-            words += [f"--{name}", str(value)]
+            words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)
 
 

@@ -153,7 +153,7 @@ class Bench:
         """
         if not self.target.replicated or not observe.drained(snapshot):
             return True
-        return observe.undisturbed(snapshot, after)
+        return observe.undisturbed(self.target, snapshot, after)
 
     def _compare(
         self, deadline: Deadline
@@ -162,7 +162,10 @@ class Bench:
         if not self.target.replicated:
             return None, None, None
         started = time.perf_counter()
-        drain = self.target.drain_lines(scripts.DRAIN_TIMEOUT_MS)
+        # The primary goes on: what it acknowledged last may arrive later.
+        status = self.pair.primary.agent.run_script(self.target.status_lines(), deadline)
+        upto = observe.acknowledged(self.target, status)
+        drain = self.target.drain_lines(scripts.DRAIN_TIMEOUT_MS, upto)
         primary, backup = self._on_both(
             scripts.digest_script(self.target.mount_device, self.fs),
             [*drain, *scripts.digest_script(self.target.inspect_device, self.fs)],

@@ -47,6 +47,7 @@ class Laboratory:
             self.accelerator,
             consoles or self.live.path,
             boot_timeout_s=options.boot_timeout_s,
+            link_delay_ms=options.link_delay_ms,
         )
 
 

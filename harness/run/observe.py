@@ -36,6 +36,7 @@ _PRIMARY_PHASES = {
 }
 _INSPECT_PHASES = {
     "dm-wait": "drain",
+    "file-wait": "drain",
     "dm-create": "snapshot",
     "dm-remove": "snapshot",
     "mount": "recover",
@@ -45,6 +46,9 @@ _INSPECT_PHASES = {
     "exec": "fsck",
 }
 _MICRO = 1e-6
+# A target reports through device mapper or through a file of the kernel.
+_WAITS = ("dm-wait", "file-wait")
+_STATUSES = ("dm-status", "file-status")
 
 
 def add_primary_phases(phases: MutableMapping[str, float], result: ScriptResult) -> None:
@@ -100,7 +104,7 @@ def crash_evidence(
         checkpoint=event.checkpoint,
         line=event.line,
         live=_tree(_find(event.results, "tree"), lines),
-        drain=_drain(event, snapshot, inspection) if target.replicated else None,
+        drain=_drain(target, event, snapshot, inspection) if target.replicated else None,
         mount=_tool(_find(results, "mount")),
         recovered=_tree(_find(results, "tree"), lines),
         fsck=_fsck(_find(results, "exec"), fs),
@@ -108,29 +112,34 @@ def crash_evidence(
     )
 
 
-def undisturbed(before: ScriptResult, after: ScriptResult) -> bool:
+def undisturbed(target: Target, before: ScriptResult, after: ScriptResult) -> bool:
     """Whether the backup had applied all it received, and received nothing from then on.
 
     ``before`` ends its drain with a status, ``after`` ends with one.
     """
-    waited = _find(before.results, "dm-wait")
+    waited = _find(before.results, *_WAITS)
     if waited is None or not waited.ok:
         return False
-    first, last = _status(waited), _status(_find(after.results, "dm-status"))
-    received = first.get("received")
-    return received is not None and received == last.get("received") == last.get("applied")
+    first = target.standing(_status(waited))
+    last = target.standing(_status(_find(after.results, *_STATUSES)))
+    return first.settled and last.settled and first.mark == last.mark
+
+
+def acknowledged(target: Target, result: ScriptResult) -> int | None:
+    """What the primary's status in ``result`` says to be acknowledged."""
+    return target.standing(_status(_find(result.results, *_STATUSES))).acked
 
 
 def drained(snapshot: ScriptResult) -> bool:
     """Whether the backup had applied all it received before its device was snapshotted."""
-    waited = _find(snapshot.results, "dm-wait")
+    waited = _find(snapshot.results, *_WAITS)
     return waited is not None and waited.ok
 
 
-def _find(results: Sequence[CommandResult], command: str) -> CommandResult | None:
-    """The first result of ``command`` that was really tried."""
+def _find(results: Sequence[CommandResult], *commands: str) -> CommandResult | None:
+    """The first result of one of ``commands`` that was really tried."""
     for result in results:
-        if result.command[0] == command and not result.skipped:
+        if result.command[0] in commands and not result.skipped:
             return result
     return None
 
@@ -154,15 +163,17 @@ def _fsck(result: CommandResult | None, fs: FileSystem) -> ToolResult | None:
     return tool_result(clean, result.status, result.payload)
 
 
-def _drain(event: CheckpointEvent, snapshot: ScriptResult, inspection: ScriptResult) -> Drain:
+def _drain(
+    target: Target, event: CheckpointEvent, snapshot: ScriptResult, inspection: ScriptResult
+) -> Drain:
     """What the primary had promised, and whether the backup stood still while it was looked at."""
-    promised = _find(event.results, "dm-status")
-    waited = _find(snapshot.results, "dm-wait")
-    last = _find(inspection.results, "dm-status")
+    promised = _find(event.results, *_STATUSES)
+    waited = _find(snapshot.results, *_WAITS)
+    last = _find(inspection.results, *_STATUSES)
     return Drain(
-        quiesced=undisturbed(snapshot, inspection),
-        promised=_index(_status(promised), "acked"),
-        applied=_index(_status(waited), "applied"),
+        quiesced=undisturbed(target, snapshot, inspection),
+        promised=target.standing(_status(promised)).acked,
+        applied=target.standing(_status(waited)).applied,
         status=f"primary: {_text(promised)} | backup: {_text(waited)} | after: {_text(last)}",
     )
 
@@ -174,11 +185,6 @@ def _status(result: CommandResult | None) -> dict[str, str]:
         return parse_status(result.text.splitlines()[-1]) if result.text.strip() else {}
     except ProtocolError:
         return {}
-
-
-def _index(status: dict[str, str], key: str) -> int | None:
-    value = status.get(key, "")
-    return int(value) if value.isdigit() else None
 
 
 def _text(result: CommandResult | None) -> str:

@@ -65,6 +65,8 @@ class RunOptions:
     encryption: Encryption = Encryption.ON
     defect: str | None = None
     impostor: Impostor | None = None
+    link_delay_ms: int = 0
+    """What the primary sends stays in it for so long, and is lost with it."""
     out: Path | None = None
     state_dir: Path | None = None
 

@@ -117,6 +117,8 @@ class PairBuilder:
     """Folder for the console logs, which outlive the guests."""
     memory_mib: int = 512
     boot_timeout_s: float = BOOT_TIMEOUT_S
+    link_delay_ms: int = 0
+    """How long what the primary sends stays in it; a primary that ends takes it along."""
     connect: Callable[[Path], ByteChannel] = SocketChannel.connect
     """Opens the channel to the agent at a socket of a guest."""
 
@@ -179,7 +181,7 @@ class PairBuilder:
             agent = Agent(self.connect(folder / f"{role}.sock"), role)
             hello = agent.hello(deadline)
             address = PRIMARY_ADDRESS if role == "primary" else BACKUP_ADDRESS
-            agent.run(("netup", "eth0", f"{address}/24"), deadline)
+            agent.run_all([("netup", "eth0", f"{address}/24"), *self._delay(role)], deadline)
         except (OSError, GuestLostError) as error:
             tail = "\n".join(_tail(console)) or "(the console is empty)"
             raise InfraError(
@@ -187,6 +189,12 @@ class PairBuilder:
                 hint="try --accel tcg, a longer --boot-timeout-s, or another --profile",
             ) from error
         return Guest(role, machine, agent, console, hello.kernel)
+
+    def _delay(self, role: str) -> list[tuple[str, ...]]:
+        if not self.link_delay_ms or role != "primary":
+            return []
+        modules = [("insmod", path) for path in self.image.on_demand["delay"]]
+        return [*modules, ("net-delay", "eth0", str(self.link_delay_ms))]
 
 
 def _sparse(path: Path) -> Path:

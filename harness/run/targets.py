@@ -8,10 +8,11 @@ from harness.errors import UsageError
 from harness.run.options import Encryption, RunOptions
 from harness.run.pair import BACKUP_ADDRESS, PRIMARY_ADDRESS
 from harness.target.base import Target
+from harness.target.drbd import PROTOCOLS, DrbdTarget
 from harness.target.linear import LinearTarget
 from harness.target.rollbaccine import RollbaccineTarget, check_defect
 
-TARGET_NAMES = (RollbaccineTarget.name, LinearTarget.name)
+TARGET_NAMES = (RollbaccineTarget.name, LinearTarget.name, *PROTOCOLS)
 CONTROL = LinearTarget.name
 
 
@@ -23,16 +24,14 @@ def check_target(options: RunOptions) -> None:
     if options.target not in TARGET_NAMES:
         raise _unknown(options.target)
     check_defect(options.defect)
-    asked = {
-        "defect": options.defect,
-        "impostor": options.impostor,
-        "encryption": "off" if options.encryption is Encryption.OFF else None,
-    }
-    for name, value in asked.items():
-        if value is not None and options.target == CONTROL:
-            raise UsageError(
-                f"--{name} {value} has no effect on target {CONTROL}", hint="it has no backup"
-            )
+    if options.defect is not None and options.target != RollbaccineTarget.name:
+        raise _no_effect("defect", options, f"only {RollbaccineTarget.name} has seeded defects")
+    if options.encryption is Encryption.OFF and options.target != RollbaccineTarget.name:
+        raise _no_effect("encryption", options, f"only {RollbaccineTarget.name} encrypts")
+    if options.target == CONTROL:
+        for name in ("impostor", "link_delay_ms"):
+            if getattr(options, name):
+                raise _no_effect(name.replace("_", "-"), options, "it has no backup")
 
 
 def make_target(
@@ -40,14 +39,21 @@ def make_target(
 ) -> Target:
     """A fresh driver of the target ``name``; UsageError when there is none, or no such defect.
 
-    ``defect`` and ``encryption`` are not for the control arm.
+    ``defect`` and ``encryption`` are for the module's own target only.
     """
     if name == LinearTarget.name:
         return LinearTarget()
     if name == RollbaccineTarget.name:
         addresses = (PRIMARY_ADDRESS, BACKUP_ADDRESS)
         return RollbaccineTarget(image.module, addresses, defect, encryption=encryption)
+    if name in PROTOCOLS:
+        addresses = PRIMARY_ADDRESS, BACKUP_ADDRESS
+        return DrbdTarget(name, image.on_demand["drbd"], addresses)
     raise _unknown(name)
+
+
+def _no_effect(option: str, options: RunOptions, why: str) -> UsageError:
+    return UsageError(f"--{option} has no effect on target {options.target}", hint=why)
 
 
 def _unknown(name: str) -> UsageError:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from harness.deadline import Deadline
@@ -11,6 +12,43 @@ from harness.guest.agent import Agent
 
 Line = Sequence[str]
 """One command of the agent's script language, as words."""
+
+
+SECTOR_BYTES = 512
+
+
+def in_sectors(length: int) -> int:
+    """``length`` bytes in device mapper's unit."""
+    return length // SECTOR_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a node has come, as one of its statuses tells."""
+
+    acked: int | None
+    """On the primary: what it has promised to be on the backup, in a unit that only grows."""
+    applied: int | None
+    """On the backup: what it has applied without a gap, in the same unit; None: not known."""
+    settled: bool
+    """On the backup: all that has arrived is applied."""
+    mark: str
+    """On the backup: another one as soon as anything has arrived or was applied."""
+
+
+def standing_by_index(status: Mapping[str, str]) -> Standing:
+    """Of a target that counts operations: keys ``acked``, ``received``, ``applied``."""
+    received, applied = status.get("received"), status.get("applied")
+    return Standing(
+        acked=_number(status.get("acked")),
+        applied=_number(applied),
+        settled=received is not None and received == applied,
+        mark=received or "",
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
 
 
 class Target(Protocol):
@@ -43,8 +81,14 @@ class Target(Protocol):
     def status_lines(self) -> list[Line]:
         """Commands that print the primary's status right after a persistence op."""
 
-    def drain_lines(self, timeout_ms: int) -> list[Line]:
-        """Commands for the backup that end when it has applied all it received."""
+    def drain_lines(self, timeout_ms: int, upto: int | None = None) -> list[Line]:
+        """Commands for the backup that end when it has applied all it received.
+
+        ``upto`` is what the primary has acknowledged and may still be sending.
+        """
 
     def backup_status_lines(self) -> list[Line]:
         """Commands that print the backup's status, without waiting."""
+
+    def standing(self, status: Mapping[str, str]) -> Standing:
+        """What a status of either node, as ``key value`` pairs, says."""

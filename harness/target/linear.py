@@ -7,9 +7,11 @@ read-only, so that the crash state is recovered by a kernel that never mounted i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harness.deadline import Deadline
 from harness.guest.agent import Agent
-from harness.target.base import Line
+from harness.target.base import Line, Standing, standing_by_index
 
 _NAME = "control"
 _DISK = "/dev/vdb"
@@ -38,10 +40,13 @@ class LinearTarget:
     def status_lines(self) -> list[Line]:
         return []
 
-    def drain_lines(self, timeout_ms: int) -> list[Line]:
+    def drain_lines(self, timeout_ms: int, upto: int | None = None) -> list[Line]:
         # Pausing the primary settles its disk requests; there is nothing else under way.
-        del timeout_ms
+        del timeout_ms, upto
         return []
 
     def backup_status_lines(self) -> list[Line]:
         return []
+
+    def standing(self, status: Mapping[str, str]) -> Standing:
+        return standing_by_index(status)

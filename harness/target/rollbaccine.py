@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 from harness.deadline import Deadline
 from harness.errors import UsageError
 from harness.guest.agent import Agent
-from harness.target.base import Line
+from harness.target.base import Line, Standing, standing_by_index
 
 _NAME = "replicated"
 _ROLES = ("primary", "backup")
@@ -116,8 +117,12 @@ class RollbaccineTarget:
     def status_lines(self) -> list[Line]:
         return [("dm-status", _NAME)]
 
-    def drain_lines(self, timeout_ms: int) -> list[Line]:
+    def drain_lines(self, timeout_ms: int, upto: int | None = None) -> list[Line]:
+        del upto  # what has been acknowledged has been applied
         return [("dm-wait", _NAME, str(timeout_ms), "received==applied")]
 
     def backup_status_lines(self) -> list[Line]:
         return [("dm-status", _NAME)]
+
+    def standing(self, status: Mapping[str, str]) -> Standing:
+        return standing_by_index(status)

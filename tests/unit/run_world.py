@@ -36,7 +36,12 @@ IMAGE = MicroImage(
     initrd=Path("/boot/initrd"),
     release="6.1.0-fake",
     module="/lib/modules/dm-rollbaccine.ko",
-    on_demand={"snapshot": ("/lib/modules/brd.ko",), "ext4": ("/lib/modules/ext4.ko",)},
+    on_demand={
+        "snapshot": ("/lib/modules/brd.ko",),
+        "ext4": ("/lib/modules/ext4.ko",),
+        "drbd": ("/lib/modules/lru_cache.ko", "/lib/modules/drbd.ko"),
+        "delay": ("/lib/modules/sch_netem.ko",),
+    },
 )
 
 Rule = Callable[[str, Command], Reply | None]

@@ -196,6 +196,21 @@ def test_a_target_that_cannot_be_set_up_says_what_the_kernel_said(tmp_path: Path
         make_target("rollbaccine", IMAGE).create(pair.primary.agent, pair.backup.agent, MIB, soon())
 
 
+def test_a_slow_link_delays_what_the_primary_sends_and_nothing_else(tmp_path: Path) -> None:
+    world = World()
+    replace(world.builder(tmp_path), link_delay_ms=70).boot("0-1")
+    delays = [(role, command) for role, command in world.log if command[0] == "net-delay"]
+    assert delays == [("primary", ("net-delay", "eth0", "70"))]
+    words = [command[0] for role, command in world.log if role == "primary"]
+    assert words.index("netup") < words.index("insmod") < words.index("net-delay")
+
+
+def test_a_link_is_not_slow_unless_asked_for(tmp_path: Path) -> None:
+    world = World()
+    world.builder(tmp_path).boot("0-1")
+    assert not [command for _, command in world.log if command[0] == "net-delay"]
+
+
 @pytest.mark.parametrize("name", TARGET_NAMES)
 def test_taking_down_a_target_that_is_not_there(tmp_path: Path, name: str) -> None:
     world = World()
@@ -213,12 +228,15 @@ def options(**changes: object) -> RunOptions:
 @pytest.mark.parametrize(
     "bad",
     [
-        {"target": "drbd"},
+        {"target": "drdb"},
         {"defect": "none"},
         {"defect": ":5"},
         {"target": "linear", "defect": "drop_write"},
+        {"target": "drbd", "defect": "drop_write"},
         {"target": "linear", "impostor": Impostor.EMPTY},
+        {"target": "drbd", "encryption": Encryption.OFF},
         {"target": "linear", "encryption": Encryption.OFF},
+        {"target": "linear", "link_delay_ms": 5},
     ],
 )
 def test_what_cannot_be_asked_of_a_target(bad: dict[str, object]) -> None:
@@ -228,7 +246,14 @@ def test_what_cannot_be_asked_of_a_target(bad: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "good", [{}, {"target": "linear"}, {"defect": "drop_write:7"}, {"impostor": Impostor.STALE}]
+    "good",
+    [
+        {},
+        {"target": "linear"},
+        {"defect": "drop_write:7"},
+        {"impostor": Impostor.STALE},
+        {"target": "drbd-a", "impostor": Impostor.STALE, "link_delay_ms": 5},
+    ],
 )
 def test_what_can(good: dict[str, object]) -> None:
     check_target(options(**good))

@@ -132,7 +132,7 @@ int cmd_image_restore(const struct cmd *cmd, struct buf *out);
 int cmd_image_restore_diff(const struct cmd *cmd, struct buf *out);
 int cmd_image_drop(const struct cmd *cmd, struct buf *out);
 
-/* dm.c, dmwait.c: device mapper by ioctl. */
+/* dm.c: device mapper by ioctl; dmwait.c: waiting for what a target, or a file, reports. */
 int dm_status_text(const char *name, bool table, struct buf *text, struct buf *out);
 int cmd_dm_create(const struct cmd *cmd, struct buf *out);
 int cmd_dm_remove(const struct cmd *cmd, struct buf *out);
@@ -140,10 +140,15 @@ int cmd_dm_status(const struct cmd *cmd, struct buf *out);
 int cmd_dm_table(const struct cmd *cmd, struct buf *out);
 int cmd_dm_message(const struct cmd *cmd, struct buf *out);
 int cmd_dm_wait(const struct cmd *cmd, struct buf *out);
+int cmd_file_status(const struct cmd *cmd, struct buf *out);
+int cmd_file_wait(const struct cmd *cmd, struct buf *out);
 
 /* tree.c, probe.c: file systems as a whole. */
 int cmd_tree(const struct cmd *cmd, struct buf *out);
 int cmd_probe(const struct cmd *cmd, struct buf *out);
+
+/* netdelay.c */
+int cmd_net_delay(const struct cmd *cmd, struct buf *out);
 
 /* exec.c */
 int cmd_exec(const struct cmd *cmd, struct buf *out);
