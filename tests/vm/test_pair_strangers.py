@@ -141,7 +141,8 @@ def test_mangled_messages_are_rejected(cluster: Cluster, kind: Kind) -> None:
         proxy.ctl("clear")
         proxy.add(_MESSAGES[kind], kind, way, arg)
         _attack(cluster, proxy, kind, number)
-        if way == "flip":
+        # The field for a MAC says nothing before there are keys.
+        if way == "flip" and not (kind not in _ATTACKED and arg == 16):
             after = cluster.primary.get("rejected") + cluster.backup.get("rejected")
             assert after > before, f"{way} {arg} of {kind.name} went unnoticed"
     cluster.connected()

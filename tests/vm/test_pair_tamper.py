@@ -169,7 +169,7 @@ def _xor(one: bytes, other: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("defect", [None, "stale_tag"])
-def test_backup_that_restarts_with_an_old_disk_finds_every_stale_block(
+def test_backup_with_an_old_disk_finds_every_stale_block(
     cluster: Cluster, defect: str | None
 ) -> None:
     """P6, P10: with an empty memory it trusts nothing that does not fit the primary's tags."""
