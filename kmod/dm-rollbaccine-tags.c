@@ -465,10 +465,9 @@ static void rb_part_set_empty(struct rb_tags *t, const struct rb_part *part,
 	if (t->tree)
 		rb_tree_dirty(t->tree, leaf);
 	spin_unlock_irqrestore(&leaf->lock, flags);
-	if (unused) {
-		kfree(unused);
+	if (unused)
 		atomic64_sub(RB_BLOCK_BYTES, &t->memory);
-	}
+	kfree(unused);
 }
 
 void rb_tags_set_empty(struct rb_tags *t, u64 first, u64 count, u32 epoch,

@@ -53,109 +53,10 @@
 #include "compat.h"
 #include "dm-rollbaccine-tree.h"
 
-/* The self-test puts a disk with faults here. */
-#ifndef RB_TREE_SUBMIT
-#define RB_TREE_SUBMIT(bio) submit_bio(bio)
-#endif
-
-#define RB_TREE_FANOUT (RB_BLOCK_BYTES / RB_HASH_BYTES)
-#define RB_TREE_MAX_LEVELS 10
 #define RB_TREE_BATCH 32
 #define RB_TREE_MIN_CACHE 4
-#define RB_TREE_RETRY_MS 1000
 /* Rounds of eviction a pin waits for before it exceeds the cache's bound. */
 #define RB_TREE_ROUNDS 3
-#define RB_TREE_DIRTY XA_MARK_0
-
-/**
- * struct rb_tree_page - a page in the cache
- * @leaf: its lock and content; on upper levels the content is digests
- * @parent: page above, kept by a pin; NULL: the top
- * @slot: where on the disk, and its key in the cache
- * @lru: on rb_tree.lru while clean, not busy and without pins
- * @level: 0: a leaf
- * @index: number within its level
- * @pins: users, and pages below that are in the cache
- * @error: why loading failed
- * @loading: content not there yet; only its loader touches it
- * @dirty: content is newer than the digest above; set under both locks
- * @busy: a copy is on its way to the disk
- * @failed: the last copy did not get there
- * @dead: no longer in the cache, goes with its last pin
- */
-struct rb_tree_page {
-	struct rb_leaf leaf;
-	struct rb_tree_page *parent;
-	unsigned long slot;
-	struct list_head lru;
-	unsigned int level;
-	u64 index;
-	unsigned int pins;
-	int error;
-	bool loading;
-	bool dirty;
-	bool busy;
-	bool failed;
-	bool dead;
-};
-
-/* A copy on its way to the disk. */
-struct rb_tree_write {
-	struct rb_tree *tree;
-	struct rb_tree_page *page;
-	void *copy;
-	u8 digest[RB_HASH_BYTES];
-	struct bio bio;
-	struct bio_vec vec;
-	int error;
-	bool skip; /* the digest says it all */
-};
-
-struct rb_tree_level {
-	u64 pages;
-	u64 slot; /* of its first page */
-};
-
-struct rb_tree {
-	struct block_device *bdev;
-	struct crypto_shash *sha;
-	unsigned int fanout;
-	unsigned int nr_levels;
-	struct rb_tree_level levels[RB_TREE_MAX_LEVELS];
-	u8 *top; /* digests of the highest level; under the lock of @pages */
-	unsigned int limit; /* of the cache */
-	struct shrinker *shrinker;
-	struct workqueue_struct *wq;
-	struct delayed_work work;
-	wait_queue_head_t wait; /* a load or a batch ended */
-	struct mutex scratch_lock;
-	void *scratch;
-
-	/* The writer's. */
-	struct rb_tree_write *batch;
-	unsigned int batch_size;
-	unsigned long cursor;
-	atomic_t in_flight;
-	struct completion batch_done;
-
-	struct xarray pages; /* slot to rb_tree_page; its lock covers the rest */
-	struct list_head lru;
-	unsigned int nr_cached;
-	unsigned int nr_lru;
-	unsigned int nr_dirty;
-	unsigned int nr_pinned;
-	unsigned int nr_failed;
-	bool pressure; /* somebody waits for a page to become clean */
-	bool failing; /* of the last batch nothing was written */
-	u64 batches;
-	u64 sync_wanted;
-	u64 sync_done;
-	int sync_error;
-	u64 reads;
-	u64 writes;
-	u64 errors;
-	u64 mismatches;
-};
 
 static struct rb_tree_page *rb_tree_page_of(struct rb_leaf *leaf)
 {
@@ -170,12 +71,7 @@ static unsigned long rb_tree_slot(const struct rb_tree *tree,
 
 /* ---- digests of pages ------------------------------------------------- */
 
-static u8 *rb_tree_entry(void *page, unsigned int i)
-{
-	return (u8 *)page + i * RB_HASH_BYTES;
-}
-
-static int rb_tree_digest(struct rb_tree *tree, unsigned int level,
+int rb_tree_digest(struct rb_tree *tree, unsigned int level,
 			  const void *content, u8 ret[RB_HASH_BYTES])
 {
 	if (!level)
@@ -231,7 +127,7 @@ static void rb_tree_expected(struct rb_tree *tree, struct rb_tree_page *parent,
 
 /* ---- input and output ------------------------------------------------- */
 
-static void rb_tree_bio_init(struct rb_tree *tree, struct bio *bio,
+void rb_tree_bio_init(struct rb_tree *tree, struct bio *bio,
 			     struct bio_vec *vec, blk_opf_t opf,
 			     unsigned long slot, void *content)
 {
@@ -247,7 +143,7 @@ static void rb_tree_bio_done(struct bio *bio)
 	complete(bio->bi_private);
 }
 
-static int rb_tree_bio_wait(struct bio *bio)
+int rb_tree_bio_wait(struct bio *bio)
 {
 	DECLARE_COMPLETION_ONSTACK(done);
 	int ret;
@@ -324,7 +220,7 @@ static void rb_tree_get_locked(struct rb_tree *tree, struct rb_tree_page *page)
 }
 
 /* It may be evicted from now on, unless something stands against that. */
-static void rb_tree_idle_locked(struct rb_tree *tree, struct rb_tree_page *page)
+void rb_tree_idle_locked(struct rb_tree *tree, struct rb_tree_page *page)
 {
 	if (page->pins || page->dirty || page->busy)
 		return;
@@ -407,12 +303,6 @@ static unsigned long rb_tree_evict(struct rb_tree *tree, unsigned int above,
 		evicted++;
 	}
 	return evicted;
-}
-
-/* While the disk takes no writes, this leaves it to the retry. */
-static void rb_tree_kick(struct rb_tree *tree)
-{
-	queue_delayed_work(tree->wq, &tree->work, 0);
 }
 
 enum rb_tree_room { RB_ROOM, RB_ROOM_SOON, RB_ROOM_NEVER };
@@ -505,7 +395,7 @@ static int rb_tree_insert(struct rb_tree *tree, struct rb_tree_page *page,
 	return xa_is_err(old) ? xa_err(old) : -EEXIST;
 }
 
-static void rb_tree_mark_dirty(struct rb_tree *tree, struct rb_tree_page *page)
+void rb_tree_mark_dirty(struct rb_tree *tree, struct rb_tree_page *page)
 {
 	unsigned long flags;
 	bool kick;
@@ -569,8 +459,7 @@ static struct rb_tree_page *rb_tree_lookup(struct rb_tree *tree,
 	if (page)
 		rb_tree_get_locked(tree, page);
 	xa_unlock_irq(&tree->pages);
-	/* Pairs with rb_tree_loaded(). */
-	if (page)
+	if (page) /* pairs with rb_tree_loaded() */
 		wait_event(tree->wait, !smp_load_acquire(&page->loading));
 	return page;
 }
@@ -663,274 +552,6 @@ static struct rb_tree_page *rb_tree_walk(struct rb_tree *tree, u64 chunk,
 		parent = page;
 	}
 	return page;
-}
-
-/* ---- the writer ------------------------------------------------------- */
-
-/*
- * Dirty pages of one level, from @cursor on: those above would only become dirty
- * again.
- */
-static unsigned int rb_tree_gather(struct rb_tree *tree, unsigned long *cursor)
-{
-	struct rb_tree_page *page;
-	unsigned int level, n = 0;
-	unsigned long slot;
-
-	xa_lock_irq(&tree->pages);
-	tree->pressure = false;
-	page = xa_find(&tree->pages, cursor, ULONG_MAX, RB_TREE_DIRTY);
-	level = page ? page->level : 0;
-	slot = *cursor;
-	while (page && n < tree->batch_size && page->level == level) {
-		page->busy = true;
-		tree->batch[n++].page = page;
-		/* Not up to the next dirty page: these will make more. */
-		*cursor = slot + 1;
-		page = xa_find_after(&tree->pages, &slot, ULONG_MAX,
-				     RB_TREE_DIRTY);
-	}
-	xa_unlock_irq(&tree->pages);
-	return n;
-}
-
-static void rb_tree_copy(struct rb_tree *tree, struct rb_tree_write *write)
-{
-	struct rb_tree_page *page = write->page;
-	struct rb_tag plain;
-
-	spin_lock_irq(&page->leaf.lock);
-	memcpy(write->copy, page->leaf.tags, RB_BLOCK_BYTES);
-	xa_lock(&tree->pages);
-	page->dirty = false;
-	__xa_clear_mark(&tree->pages, page->slot, RB_TREE_DIRTY);
-	tree->nr_dirty--;
-	xa_unlock(&tree->pages);
-	spin_unlock_irq(&page->leaf.lock);
-
-	write->error = rb_tree_digest(tree, page->level, write->copy,
-				      write->digest);
-	write->skip = write->error ||
-		      rb_tags_digest_is_uniform(write->digest, &plain);
-}
-
-static void rb_tree_wrote(struct bio *bio)
-{
-	struct rb_tree_write *write = bio->bi_private;
-	struct rb_tree *tree = write->tree;
-
-	if (bio->bi_status)
-		write->error = -EIO;
-	bio_uninit(bio);
-	if (atomic_dec_and_test(&tree->in_flight))
-		complete(&tree->batch_done);
-}
-
-static void rb_tree_submit(struct rb_tree *tree, unsigned int n)
-{
-	struct rb_tree_write *write;
-	struct blk_plug plug;
-
-	atomic_set(&tree->in_flight, 1);
-	reinit_completion(&tree->batch_done);
-	blk_start_plug(&plug);
-	for (write = tree->batch; write < tree->batch + n; write++) {
-		if (write->skip)
-			continue;
-		rb_tree_bio_init(tree, &write->bio, &write->vec,
-				 REQ_OP_WRITE | REQ_META, write->page->slot,
-				 write->copy);
-		write->bio.bi_end_io = rb_tree_wrote;
-		write->bio.bi_private = write;
-		atomic_inc(&tree->in_flight);
-		RB_TREE_SUBMIT(&write->bio);
-	}
-	blk_finish_plug(&plug);
-	if (!atomic_dec_and_test(&tree->in_flight))
-		wait_for_completion_io(&tree->batch_done);
-}
-
-/* Everything of the batch that reached the disk stays there, or failed. */
-static void rb_tree_settle(struct rb_tree *tree, unsigned int n)
-{
-	struct rb_tree_write *write;
-	unsigned int written = 0;
-	int error;
-
-	for (write = tree->batch; write < tree->batch + n; write++)
-		written += !write->skip && !write->error;
-	if (!written)
-		return;
-	error = rb_tree_flush(tree);
-	for (write = tree->batch; write < tree->batch + n; write++)
-		if (!write->skip && !write->error)
-			write->error = error;
-}
-
-static void rb_tree_enter(struct rb_tree *tree,
-			  const struct rb_tree_write *write)
-{
-	struct rb_tree_page *parent = write->page->parent;
-	u64 index = write->page->index;
-	u32 i;
-
-	if (!parent) {
-		xa_lock_irq(&tree->pages);
-		memcpy(rb_tree_entry(tree->top, index), write->digest,
-		       RB_HASH_BYTES);
-		xa_unlock_irq(&tree->pages);
-		return;
-	}
-	div_u64_rem(index, tree->fanout, &i);
-	spin_lock_irq(&parent->leaf.lock);
-	memcpy(rb_tree_entry(parent->leaf.tags, i), write->digest,
-	       RB_HASH_BYTES);
-	rb_tree_mark_dirty(tree, parent);
-	spin_unlock_irq(&parent->leaf.lock);
-}
-
-static void rb_tree_finish(struct rb_tree *tree, struct rb_tree_write *write)
-{
-	struct rb_tree_page *page = write->page;
-
-	if (write->error) {
-		spin_lock_irq(&page->leaf.lock);
-		rb_tree_mark_dirty(tree, page);
-		spin_unlock_irq(&page->leaf.lock);
-	} else {
-		rb_tree_enter(tree, write);
-	}
-	xa_lock_irq(&tree->pages);
-	page->busy = false;
-	tree->nr_failed += !!write->error - page->failed;
-	page->failed = write->error;
-	tree->errors += !!write->error;
-	tree->writes += !write->skip && !write->error;
-	rb_tree_idle_locked(tree, page);
-	xa_unlock_irq(&tree->pages);
-}
-
-/* Return: 0 or -EIO; @written: how many pages have become clean. */
-static int rb_tree_write_batch(struct rb_tree *tree, unsigned long *cursor,
-			       unsigned int *written)
-{
-	unsigned int n = rb_tree_gather(tree, cursor), i, failed = 0;
-	int ret = 0;
-
-	for (i = 0; i < n; i++)
-		rb_tree_copy(tree, &tree->batch[i]);
-	rb_tree_submit(tree, n);
-	rb_tree_settle(tree, n);
-	for (i = 0; i < n; i++) {
-		failed += !!tree->batch[i].error;
-		rb_tree_finish(tree, &tree->batch[i]);
-	}
-	if (failed) {
-		DMERR_LIMIT("cannot write %u tag pages", failed);
-		ret = -EIO;
-	}
-	*written = n - failed;
-	xa_lock_irq(&tree->pages);
-	tree->batches++;
-	tree->failing = failed && !*written;
-	xa_unlock_irq(&tree->pages);
-	wake_up_all(&tree->wait);
-	return ret;
-}
-
-/* Leaves come first, so what they make dirty above them is still to come. */
-static int rb_tree_write_all(struct rb_tree *tree)
-{
-	unsigned long cursor = 0;
-	unsigned int written;
-	int ret = 0;
-
-	while (xa_find(&tree->pages, &cursor, ULONG_MAX, RB_TREE_DIRTY)) {
-		if (rb_tree_write_batch(tree, &cursor, &written))
-			ret = -EIO;
-		cond_resched();
-	}
-	return ret;
-}
-
-/* Return: whether pages were written. */
-static bool rb_tree_write_some(struct rb_tree *tree)
-{
-	unsigned int written;
-
-	if (!xa_find(&tree->pages, &tree->cursor, ULONG_MAX, RB_TREE_DIRTY))
-		tree->cursor = 0;
-	rb_tree_write_batch(tree, &tree->cursor, &written);
-	cond_resched();
-	return written;
-}
-
-static bool rb_tree_wants_writing(struct rb_tree *tree)
-{
-	bool wants;
-
-	xa_lock_irq(&tree->pages);
-	wants = tree->nr_dirty &&
-		(tree->pressure || tree->nr_failed ||
-		 tree->nr_dirty > tree->limit / 4);
-	xa_unlock_irq(&tree->pages);
-	return wants;
-}
-
-/* Return: whether somebody waited for it. */
-static bool rb_tree_serve_sync(struct rb_tree *tree)
-{
-	u64 wanted;
-	int error;
-
-	xa_lock_irq(&tree->pages);
-	wanted = tree->sync_wanted;
-	xa_unlock_irq(&tree->pages);
-	if (wanted == tree->sync_done)
-		return false;
-	error = rb_tree_write_all(tree);
-	xa_lock_irq(&tree->pages);
-	tree->sync_done = wanted;
-	tree->sync_error = error;
-	xa_unlock_irq(&tree->pages);
-	wake_up_all(&tree->wait);
-	return true;
-}
-
-static void rb_tree_work(struct work_struct *work)
-{
-	struct rb_tree *tree = container_of(to_delayed_work(work),
-					    struct rb_tree, work);
-	bool retry;
-
-	while (rb_tree_serve_sync(tree) ||
-	       (rb_tree_wants_writing(tree) && rb_tree_write_some(tree)))
-		;
-	xa_lock_irq(&tree->pages);
-	/* Whoever waits for a batch that was not needed any more. */
-	tree->batches++;
-	retry = tree->nr_failed;
-	xa_unlock_irq(&tree->pages);
-	wake_up_all(&tree->wait);
-	if (retry)
-		queue_delayed_work(tree->wq, &tree->work,
-				   msecs_to_jiffies(RB_TREE_RETRY_MS));
-}
-
-int rb_tree_sync(struct rb_tree *tree)
-{
-	u64 mine;
-	int ret;
-
-	xa_lock_irq(&tree->pages);
-	mine = ++tree->sync_wanted;
-	xa_unlock_irq(&tree->pages);
-	mod_delayed_work(tree->wq, &tree->work, 0);
-	wait_event(tree->wait, READ_ONCE(tree->sync_done) >= mine);
-	xa_lock_irq(&tree->pages);
-	ret = tree->sync_error;
-	xa_unlock_irq(&tree->pages);
-	return ret;
 }
 
 /* ---- for the front ---------------------------------------------------- */

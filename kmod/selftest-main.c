@@ -17,10 +17,8 @@ MODULE_PARM_DESC(speed, "measure sealing and authentication as well");
 static const struct rb_selftest rb_selftests[] = {
 	{ "crypto", rb_selftest_crypto },
 	{ "session", rb_selftest_session },
-#ifdef RB_SELFTEST_TAGS
 	{ "tags", rb_selftest_tags },
 	{ "tree", rb_selftest_tree },
-#endif
 };
 
 static int rb_selftest_run(const struct rb_selftest *test)
