@@ -167,7 +167,7 @@ static void rb_tree_count(struct rb_tree *tree, u64 *what)
 	xa_unlock_irqrestore(&tree->pages, flags);
 }
 
-static int rb_tree_flush(struct rb_tree *tree)
+int rb_tree_flush(struct rb_tree *tree)
 {
 	struct bio bio;
 

@@ -188,6 +188,7 @@ void rb_tree_bio_init(struct rb_tree *tree, struct bio *bio,
 		      struct bio_vec *vec, blk_opf_t opf, unsigned long slot,
 		      void *content);
 int rb_tree_bio_wait(struct bio *bio);
+int rb_tree_flush(struct rb_tree *tree);
 void rb_tree_mark_dirty(struct rb_tree *tree, struct rb_tree_page *page);
 void rb_tree_idle_locked(struct rb_tree *tree, struct rb_tree_page *page);
 
