@@ -115,6 +115,21 @@ bool rb_backup_silent(struct rb_device *rb)
 					   rb_peer_timeout(rb));
 }
 
+/* The session there is ends, with all that it has brought. */
+void rb_backup_end_session(struct rb_device *rb)
+{
+	struct rb_peer *leader;
+
+	/* Again and again: it may be about to begin. */
+	while ((leader = READ_ONCE(rb->backup.leader)) && !rb_stopping(rb)) {
+		rb_peer_break(leader);
+		wait_event_idle_timeout(rb->wait,
+					!READ_ONCE(rb->backup.leader) ||
+					rb_stopping(rb),
+					msecs_to_jiffies(RB_RETRY_MS));
+	}
+}
+
 /* The next thing to be handed over, if the hold allows. */
 static struct rb_op *rb_backup_dequeue(struct rb_device *rb)
 {

@@ -68,12 +68,7 @@ static int rb_candidate_begin(struct rb_device *rb, u32 *epoch)
 /* The session with the old leader ends, with all that it has brought applied. */
 static int rb_candidate_settle(struct rb_device *rb)
 {
-	struct rb_peer *leader = READ_ONCE(rb->backup.leader);
-
-	if (leader)
-		rb_peer_break(leader);
-	wait_event_idle(rb->wait, !READ_ONCE(rb->backup.leader) ||
-				  rb_stopping(rb));
+	rb_backup_end_session(rb);
 	rb_backup_apply(rb);
 	wait_event_idle(rb->store.wait, rb_store_quiet(&rb->store) ||
 					rb_stopping(rb));

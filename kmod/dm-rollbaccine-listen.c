@@ -121,18 +121,6 @@ static int rb_listen_authenticate(struct rb_device *rb, struct rb_greeting *g)
 	return ret;
 }
 
-/* A session that this one replaces ends first, with all it had brought. */
-static void rb_listen_make_room(struct rb_device *rb)
-{
-	struct rb_peer *old = READ_ONCE(rb->backup.leader);
-
-	if (!old)
-		return;
-	rb_peer_break(old);
-	wait_event_idle(rb->wait, !READ_ONCE(rb->backup.leader) ||
-				  rb_stopping(rb));
-}
-
 static int rb_listen_answer(struct rb_device *rb, struct rb_greeting *g,
 			    enum rb_wire_verdict *verdict)
 {
@@ -143,7 +131,7 @@ static int rb_listen_answer(struct rb_device *rb, struct rb_greeting *g,
 	*verdict = rb_node_judge(rb, g->peer, &g->other);
 	/* Also before a promise: what we say we have is all we shall have. */
 	if (*verdict == RB_VERDICT_ACCEPTED)
-		rb_listen_make_room(rb);
+		rb_backup_end_session(rb);
 	rb_node_describe(rb, &self);
 	ret = rb_hs_welcome(&g->hs, *verdict, &self, &welcome);
 	if (!ret)

@@ -342,10 +342,10 @@ static void rb_node_init(struct rb_device *rb)
 }
 
 /*
- * The table line has been read.  On failure everything is undone but what
- * rb_parse_args() did.
+ * Everything that makes no noise: memory, pools, queues.  On failure everything
+ * is undone but what rb_parse_args() did.
  */
-int rb_node_start(struct rb_device *rb)
+int rb_node_prepare(struct rb_device *rb)
 {
 	struct rb_peer *peer;
 	int ret = 0;
@@ -359,33 +359,32 @@ int rb_node_start(struct rb_device *rb)
 		goto out_exit_peers;
 	rb->store.freeze_on_error = true;
 	ret = rb_store_init(&rb->store, rb);
-	if (ret)
-		goto out_put_tags;
+	if (!ret)
+		return 0;
+	rb_tags_put(rb->tags);
+out_exit_peers:
+	rb_for_each_peer(peer, rb)
+		rb_peer_exit(peer);
+	return ret;
+}
+
+/* Listen, dial, serve.  On failure rb_node_free() undoes all there is. */
+int rb_node_open(struct rb_device *rb)
+{
+	int ret;
+
 	ret = rb_net_listen(rb, &rb->listener);
 	if (ret) {
 		rb->ti->error = "Cannot listen on the address and port";
-		goto out_exit_store;
+		return ret;
 	}
-	if (rb->first_role == RB_PRIMARY && rb->create) {
+	if (rb->create) {
 		get_random_bytes(rb->cluster, sizeof(rb->cluster));
 		ret = rb_lead(rb, 1);
 	}
 	if (!ret)
 		ret = rb_node_start_threads(rb);
-	if (!ret) {
-		WRITE_ONCE(rb->started, true);
-		return 0;
-	}
-	rb_node_stop(rb);
-	return ret;
-
-out_exit_store:
-	rb_store_exit(&rb->store);
-out_put_tags:
-	rb_tags_put(rb->tags);
-out_exit_peers:
-	rb_for_each_peer(peer, rb)
-		rb_peer_exit(peer);
+	WRITE_ONCE(rb->started, !ret);
 	return ret;
 }
 
@@ -404,7 +403,8 @@ void rb_node_drop_log(struct rb_device *rb)
 	}
 }
 
-void rb_node_stop(struct rb_device *rb)
+/* Be silent, for good: no thread, no connection, nothing under way. */
+void rb_node_halt(struct rb_device *rb)
 {
 	struct rb_peer *peer;
 
@@ -421,9 +421,18 @@ void rb_node_stop(struct rb_device *rb)
 	rb_backup_drop_queue(rb);
 	rb_store_wait_idle(&rb->store);
 	rb_node_drop_log(rb);
-	rb_store_exit(&rb->store);
 	del_timer_sync(&rb->backup.report_timer);
-	sock_release(rb->listener);
+	if (rb->listener)
+		sock_release(rb->listener);
+	rb->listener = NULL;
+}
+
+void rb_node_free(struct rb_device *rb)
+{
+	struct rb_peer *peer;
+
+	rb_node_halt(rb);
+	rb_store_exit(&rb->store);
 	rb_cipher_put(rb->primary.cipher);
 	rb_for_each_peer(peer, rb)
 		rb_peer_exit(peer);

@@ -224,6 +224,20 @@ static void rb_read_done(struct bio *bio)
 	queue_work(store->wq, &read->work);
 }
 
+/* The tree does not know them any more: a backup gets them in a new session. */
+static void rb_read_lost_tags(struct rb_read *read, u64 bad, int error)
+{
+	struct rb_device *rb = read->rb;
+	struct rb_peer *leader = READ_ONCE(rb->backup.leader);
+
+	DMERR_LIMIT("%s: tags of block %llu cannot be read (error %d)",
+		    rb_device_name(rb), bad, error);
+	if (leader && error != -ENOMEM)
+		rb_peer_break(leader);
+	rb_read_end(read, error == -EBADMSG ? BLK_STS_PROTECTION :
+			  errno_to_blk_status(error));
+}
+
 /* The slot is granted.  Process context, or a submitter's. */
 static void rb_read_start(struct rb_read *read)
 {
@@ -234,10 +248,7 @@ static void rb_read_start(struct rb_read *read)
 	ret = rb_tags_pin(rb->tags, read->first, read->blocks, RB_PIN_GET,
 			  &bad);
 	if (ret) {
-		DMERR_LIMIT("%s: tags of block %llu cannot be read (error %d)",
-			    rb_device_name(rb), bad, ret);
-		rb_read_end(read, ret == -EBADMSG ? BLK_STS_PROTECTION :
-				  errno_to_blk_status(ret));
+		rb_read_lost_tags(read, bad, ret);
 		return;
 	}
 	rb_tags_get(rb->tags, read->first, read->blocks, read->tags);

@@ -60,6 +60,7 @@ static int rb_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	rb->ti = ti;
 	spin_lock_init(&rb->lock);
 	init_waitqueue_head(&rb->wait);
+	INIT_LIST_HEAD(&rb->devices);
 	rb_fault_init(rb);
 
 	ret = rb_parse_args(rb, argc, argv);
@@ -74,13 +75,20 @@ static int rb_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	rb_fault_start(rb);
 
 	ti->error = "Cannot start";
-	ret = rb_node_start(rb);
+	ret = rb_node_prepare(rb);
 	if (ret)
 		goto out_free;
+	ret = rb_heir_expect(rb);
+	if (!ret)
+		ret = rb_heir_start(rb);
+	if (ret < 0)
+		goto out_free_node;
 	ti->error = NULL;
 	ti->private = rb;
 	return 0;
 
+out_free_node:
+	rb_node_free(rb);
 out_free:
 	rb_free_args(rb);
 	kfree(rb);
@@ -91,7 +99,8 @@ static void rb_dtr(struct dm_target *ti)
 {
 	struct rb_device *rb = ti->private;
 
-	rb_node_stop(rb);
+	rb_heir_unregister(rb);
+	rb_node_free(rb);
 	rb_free_args(rb);
 	kfree(rb);
 }
@@ -158,6 +167,12 @@ static void rb_postsuspend(struct dm_target *ti)
 	rb_tags_sync(rb->tags);
 }
 
+/* A table loaded over another one begins its life here. */
+static int rb_preresume(struct dm_target *ti)
+{
+	return rb_heir_start(ti->private);
+}
+
 static void rb_resume(struct dm_target *ti)
 {
 	struct rb_device *rb = ti->private;
@@ -197,6 +212,7 @@ static struct target_type rollbaccine_target = {
 	.map = rb_map,
 	.presuspend = rb_presuspend,
 	.postsuspend = rb_postsuspend,
+	.preresume = rb_preresume,
 	.resume = rb_resume,
 	.status = rb_status,
 	.message = rb_message,

@@ -125,7 +125,7 @@ clean_up() {
 	for pid in $(jobs -p); do kill -9 "$pid" 2>/dev/null; done
 	wait 2>/dev/null
 	mountpoint -q "$WORK/mnt" && umount "$WORK/mnt"
-	for name in rbsnap rbp rbp2 rbb rbbad rbunder; do
+	for name in rbsnap rbp rbb rbc rbbad rbunder; do
 		dmsetup info "$name" >/dev/null 2>&1 || continue
 		dmsetup remove --retry "$name" ||
 			dmsetup remove --force --retry "$name"

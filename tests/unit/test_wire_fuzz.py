@@ -15,8 +15,8 @@ _RUNS = 60_000
 _TIMEOUT_S = 300
 
 
-def make(target: str, build: Path) -> subprocess.CompletedProcess[str]:
-    words = ["make", "-s", "-C", _FUZZ, f"BUILD={build}", f"RUNS={_RUNS}", "SEED=1", target]
+def make(target: str, build: Path, runs: int = _RUNS) -> subprocess.CompletedProcess[str]:
+    words = ["make", "-s", "-C", str(_FUZZ), f"BUILD={build}", f"RUNS={runs}", "SEED=1", target]
     return subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
 
 
@@ -35,7 +35,6 @@ def test_fuzzer_finds_defect(defect: str, tmp_path: Path) -> None:
 
 def test_fuzzer_says_what_it_missed(tmp_path: Path) -> None:
     """With no runs at all nothing is found, and that is an error."""
-    words = ["make", "-s", "-C", _FUZZ, f"BUILD={tmp_path}", "RUNS=0", "defect-op-range"]
-    result = subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    result = make("defect-op-range", tmp_path, runs=0)
     assert result.returncode != 0
     assert "was not found" in result.stderr
