@@ -116,6 +116,8 @@ class PairBuilder:
     consoles: Path
     """Folder for the console logs, which outlive the guests."""
     memory_mib: int = 512
+    disk_bytes: int = DISK_BYTES
+    """Of each disk; the files are sparse."""
     boot_timeout_s: float = BOOT_TIMEOUT_S
     link_delay_ms: int = 0
     """How long what the primary sends stays in it; a primary that ends takes it along."""
@@ -152,10 +154,10 @@ class PairBuilder:
         primary = role == "primary"
         console = self._console(label, role)
         console.touch()
-        own = _sparse(folder / f"{role}.img")
+        own = _sparse(folder / f"{role}.img", self.disk_bytes)
         control = folder / "control.img"
         if primary:
-            _sparse(control)
+            _sparse(control, self.disk_bytes)
         return MachineSpec(
             name=f"harness-{self.live.owner}-{label}-{role}",
             kernel=self.image.kernel,
@@ -197,10 +199,10 @@ class PairBuilder:
         return [*modules, ("net-delay", "eth0", str(self.link_delay_ms))]
 
 
-def _sparse(path: Path) -> Path:
+def _sparse(path: Path, length: int) -> Path:
     path.unlink(missing_ok=True)
     path.touch()
-    os.truncate(path, DISK_BYTES)
+    os.truncate(path, length)
     return path
 
 

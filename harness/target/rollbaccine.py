@@ -46,11 +46,21 @@ class RollbaccineTarget:
 
     name = "rollbaccine"
     replicated = True
-    mount_device = f"/dev/mapper/{_NAME}"
-    inspect_device = f"/dev/mapper/{_NAME}"
 
-    def __init__(self, module: str, backup_address: str, defect: str | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        backup_address: str,
+        defect: str | None = None,
+        *,
+        disk: str = _DISK,
+        device: str = _NAME,
+    ) -> None:
+        """``device`` is the device mapper's name of what is made on ``disk``."""
         check_defect(defect)
+        self.mount_device = self.inspect_device = f"/dev/mapper/{device}"
+        self._disk = disk
+        self._device = device
         self._module = module
         self._address = backup_address
         self._defect = defect
@@ -61,18 +71,18 @@ class RollbaccineTarget:
         for runner, role in ((backup, "backup"), (primary, "primary")):
             lines: list[Line] = [
                 ("insmod", self._module),
-                ("zero", _DISK, str(length)),
-                ("dm-create", _NAME, "-", "RW", self._table(role, length)),
+                ("zero", self._disk, str(length)),
+                ("dm-create", self._device, "-", "RW", self._table(role, length)),
             ]
             runner.run_all(lines, deadline)
-        connected = ("dm-wait", _NAME, str(_CONNECT_TIMEOUT_MS), "state==connected")
+        connected = ("dm-wait", self._device, str(_CONNECT_TIMEOUT_MS), "state==connected")
         for runner in (backup, primary):
             runner.run(connected, deadline)
 
     def _table(self, role: str, length: int) -> str:
         # A fresh port per incarnation: a late connection of an earlier pair cannot reach this one.
         port = _FIRST_PORT + self._incarnation % _PORTS
-        table = f"0 {length // _SECTOR_BYTES} rollbaccine {_DISK} {role}"
+        table = f"0 {length // _SECTOR_BYTES} rollbaccine {self._disk} {role}"
         # Identities are never used twice, neither by the two nodes nor over incarnations.
         identity = 2 * self._incarnation + (role == "backup")
         table += f" {identity} {self._address} {port}"
@@ -83,17 +93,17 @@ class RollbaccineTarget:
 
     def remove(self, primary: Agent, backup: Agent, deadline: Deadline) -> None:
         for runner in (primary, backup):
-            runner.run_script([("dm-remove", _NAME)], deadline)
+            runner.run_script([("dm-remove", self._device)], deadline)
 
     def status_lines(self) -> list[Line]:
-        return [("dm-status", _NAME)]
+        return [("dm-status", self._device)]
 
     def drain_lines(self, timeout_ms: int, upto: int | None = None) -> list[Line]:
         del upto  # what has been acknowledged has been applied
-        return [("dm-wait", _NAME, str(timeout_ms), "received==applied")]
+        return [("dm-wait", self._device, str(timeout_ms), "received==applied")]
 
     def backup_status_lines(self) -> list[Line]:
-        return [("dm-status", _NAME)]
+        return [("dm-status", self._device)]
 
     def standing(self, status: Mapping[str, str]) -> Standing:
         return standing_by_index(status)
