@@ -115,7 +115,8 @@ class PairBuilder:
     accelerator: Accelerator
     consoles: Path
     """Folder for the console logs, which outlive the guests."""
-    memory_mib: int = 512
+    memory_mib: int = 0
+    """Of each guest, if that is more than the image asks for."""
     disk_bytes: int = DISK_BYTES
     """Of each disk; the files are sparse."""
     boot_timeout_s: float = BOOT_TIMEOUT_S
@@ -162,12 +163,12 @@ class PairBuilder:
             name=f"harness-{self.live.owner}-{label}-{role}",
             kernel=self.image.kernel,
             initrd=self.image.initrd,
-            command_line=f"{COMMAND_LINE} harness.role={role}",
+            command_line=" ".join((COMMAND_LINE, *self.image.arguments, f"harness.role={role}")),
             accelerator=self.accelerator,
             console=console,
             channel=folder / f"{role}.sock",
             owner=self.live.owner,
-            memory_mib=self.memory_mib,
+            memory_mib=max(self.memory_mib, self.image.memory_mib),
             disks=(DiskSpec(own), DiskSpec(control, read_only=not primary, shareable=True)),
             link=LinkSpec(*ports, _MACS[0]) if primary else LinkSpec(*ports[::-1], _MACS[1]),
         )
