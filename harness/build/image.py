@@ -43,6 +43,9 @@ class MicroImage:
     """Path in the guest of the replication module."""
     on_demand: Mapping[str, tuple[str, ...]]
     """Feature -> module paths in the guest, in load order."""
+    arguments: tuple[str, ...] = ()
+    """The profile's own words on the kernel's command line."""
+    memory_mib: int = 512
 
 
 def build_micro(profile: Profile, state: StateDir, *, faults: bool = False) -> MicroImage:
@@ -70,6 +73,8 @@ def build_micro(profile: Profile, state: StateDir, *, faults: bool = False) -> M
         release=root.release,
         module=f"{initramfs.MODULE_DIR}/{MODULE_FILE}",
         on_demand=_guest_paths(demand),
+        arguments=profile.kernel_arguments,
+        memory_mib=profile.memory_mib,
     )
 
 

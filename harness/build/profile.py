@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.config import CHECKOUT
@@ -13,6 +13,15 @@ from harness.errors import UsageError
 
 PROFILES = CHECKOUT / "vm_images" / "profiles"
 DEFAULT_PROFILE = "debian-12"
+_MEMORY_MIB = 512
+_TEXTS = ("suite", "archive", "security", "keyring")
+_OTHER_KEYS = (
+    "kernel_packages",
+    "kernel_source",
+    "kernel_config",
+    "kernel_arguments",
+    "memory_mib",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +34,15 @@ class Profile:
     security: str
     keyring: str
     kernel_packages: tuple[str, ...]
+    # The rest does not change what is installed: it stays out of the root tree's key.
+    kernel_source: str | None = field(default=None, repr=False)
+    """Package to build a kernel of our own from, instead of a packaged one."""
+    kernel_config: Path | None = field(default=None, repr=False)
+    """What that kernel is to have."""
+    kernel_arguments: tuple[str, ...] = field(default=(), repr=False)
+    """Added to the command line of the guest's kernel, after the harness's own."""
+    memory_mib: int = field(default=_MEMORY_MIB, repr=False)
+    """Of each guest of a pair."""
 
     def sources(self) -> tuple[str, ...]:
         """One-line apt sources: the release, its updates, its security updates."""
@@ -61,27 +79,79 @@ def load_profile(name: str) -> Profile:
 
 
 def _from_toml(path: Path, data: dict[str, object]) -> Profile:
-    known = {field.name for field in fields(Profile)} - {"name"}
-    if unknown := sorted(set(data) - known):
+    known = (*_TEXTS, *_OTHER_KEYS)
+    if unknown := sorted(set(data) - set(known)):
         raise UsageError(
             f"guest profile {path}: unknown key {unknown[0]!r}",
-            hint=f"known keys: {', '.join(sorted(known))}",
+            hint=f"known keys: {', '.join(known)}",
         )
-    if missing := sorted(known - set(data)):
-        raise UsageError(f"guest profile {path}: key {missing[0]!r} is missing")
-    packages = data["kernel_packages"]
-    if not (isinstance(packages, list) and packages and all(map(_is_text, packages))):
-        raise UsageError(
-            f"guest profile {path}: kernel_packages = {packages!r} must be a list of package names"
-        )
-    texts = {}
-    for key in sorted(known - {"kernel_packages"}):
-        value = data[key]
-        if not (isinstance(value, str) and _is_text(value)):
-            raise UsageError(f"guest profile {path}: {key} = {value!r} must be a text, not empty")
-        texts[key] = value
-    return Profile(name=path.stem, kernel_packages=tuple(packages), **texts)
+    table = _Table(path, data)
+    texts = {key: table.text(key) for key in _TEXTS}
+    kernel = _from_source(table) if "kernel_source" in data else _packaged(table)
+    return Profile(
+        name=path.stem,
+        kernel_packages=kernel.packages,
+        kernel_source=kernel.source,
+        kernel_config=kernel.config,
+        kernel_arguments=table.texts("kernel_arguments") if "kernel_arguments" in data else (),
+        memory_mib=table.number("memory_mib") if "memory_mib" in data else _MEMORY_MIB,
+        **texts,
+    )
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    packages: tuple[str, ...]
+    source: str | None = None
+    config: Path | None = None
+
+
+def _packaged(table: _Table) -> _Kernel:
+    if "kernel_config" in table.data:
+        raise UsageError(f"guest profile {table.path}: 'kernel_config' needs a kernel_source")
+    return _Kernel(table.texts("kernel_packages"))
+
+
+def _from_source(table: _Table) -> _Kernel:
+    if "kernel_packages" in table.data:
+        raise UsageError(f"guest profile {table.path}: kernel_source excludes 'kernel_packages'")
+    source, config = table.text("kernel_source"), table.path.parent / table.text("kernel_config")
+    if not config.is_file():
+        raise UsageError(f"guest profile {table.path}: kernel_config = {config} is not a file")
+    return _Kernel((), source, config)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The file's keys, each taken as what it must be, or refused by name and value."""
+
+    path: Path
+    data: dict[str, object]
+
+    def text(self, key: str) -> str:
+        value = self._get(key)
+        if not (isinstance(value, str) and value.strip()):
+            raise self._wrong(key, "a text, not empty")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self._get(key)
+        if not (isinstance(value, list) and value):
+            raise self._wrong(key, "a list of texts, not empty")
+        if not all(isinstance(each, str) and each.strip() for each in value):
+            raise self._wrong(key, "a list of texts")
+        return tuple(value)
+
+    def number(self, key: str) -> int:
+        value = self._get(key)
+        if not (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+            raise self._wrong(key, "a number above 0")
+        return value
+
+    def _get(self, key: str) -> object:
+        if key not in self.data:
+            raise UsageError(f"guest profile {self.path}: key {key!r} is missing")
+        return self.data[key]
+
+    def _wrong(self, key: str, kind: str) -> UsageError:
+        return UsageError(f"guest profile {self.path}: {key} = {self.data[key]!r} must be {kind}")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness import proc
 from harness.build.cache import built, content_key
+from harness.build.kernel import KERNEL_TOOLS, build_kernel, lay_kernel
 from harness.build.profile import Profile
 from harness.config import StateDir
 from harness.errors import InfraError
@@ -65,12 +66,25 @@ class RootTree:
 def build_root(profile: Profile, state: StateDir) -> RootTree:
     """The root tree of ``profile``, made by mmdebstrap on first use (about one minute).
 
-    Raises ToolError when the archive cannot be reached or the tool fails.
+    Where the profile names a kernel source, that kernel is built first (much longer).
+    Raises ToolError when the archive cannot be reached or a tool fails.
     """
-    key = content_key([_FORMAT, repr(profile), *_PACKAGES])
-    name = f"root-{profile.name}-{key}"
-    folder = built(state.cache, name, lambda work: _bootstrap(profile, work))
-    return _describe(folder / "root")
+    folder = _tree(profile, "root", _PACKAGES, state)
+    if profile.kernel_source is None or profile.kernel_config is None:
+        return _describe(folder / "root")
+    # Apart from the guest's tree, so that a change of its packages does not build the kernel again.
+    builder = _tree(profile, "builder", (profile.kernel_source, *KERNEL_TOOLS), state)
+    kernel = build_kernel(builder / "root", profile.kernel_source, profile.kernel_config, state)
+    name = f"root-{profile.name}-{content_key([folder.name, kernel.name])}"
+    merged = built(state.cache, name, lambda work: lay_kernel(folder / "root", kernel, work))
+    return _describe(merged / "root")
+
+
+def _tree(profile: Profile, kind: str, tools: Sequence[str], state: StateDir) -> Path:
+    key = content_key([_FORMAT, repr(profile), *tools])
+    packages = (*profile.kernel_packages, *tools)
+    name = f"{kind}-{profile.name}-{key}"
+    return built(state.cache, name, lambda work: _bootstrap(profile, packages, work))
 
 
 def make_inside(
@@ -98,13 +112,13 @@ def make_inside(
         shutil.rmtree(inside, ignore_errors=True)
 
 
-def _bootstrap(profile: Profile, work: Path) -> None:
+def _bootstrap(profile: Profile, packages: Sequence[str], work: Path) -> None:
     _require(profile)
     archive = work / "root.tar"
     words: list[str | Path] = ["mmdebstrap", "--variant=apt"]
     words += ['--aptopt=Apt::Install-Recommends "false"']
     words += [f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDES]
-    words += [f"--include={','.join((*profile.kernel_packages, *_PACKAGES))}"]
+    words += [f"--include={','.join(packages)}"]
     words += [profile.suite, archive, *profile.sources()]
     proc.run(
         words,

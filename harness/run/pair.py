@@ -115,7 +115,10 @@ class PairBuilder:
     accelerator: Accelerator
     consoles: Path
     """Folder for the console logs, which outlive the guests."""
-    memory_mib: int = 512
+    memory_mib: int = 0
+    """Of each guest, if that is more than the image asks for."""
+    disk_bytes: int = DISK_BYTES
+    """Of each disk; the files are sparse."""
     boot_timeout_s: float = BOOT_TIMEOUT_S
     link_delay_ms: int = 0
     """How long what the primary sends stays in it; a primary that ends takes it along."""
@@ -152,20 +155,20 @@ class PairBuilder:
         primary = role == "primary"
         console = self._console(label, role)
         console.touch()
-        own = _sparse(folder / f"{role}.img")
+        own = _sparse(folder / f"{role}.img", self.disk_bytes)
         control = folder / "control.img"
         if primary:
-            _sparse(control)
+            _sparse(control, self.disk_bytes)
         return MachineSpec(
             name=f"harness-{self.live.owner}-{label}-{role}",
             kernel=self.image.kernel,
             initrd=self.image.initrd,
-            command_line=f"{COMMAND_LINE} harness.role={role}",
+            command_line=" ".join((COMMAND_LINE, *self.image.arguments, f"harness.role={role}")),
             accelerator=self.accelerator,
             console=console,
             channel=folder / f"{role}.sock",
             owner=self.live.owner,
-            memory_mib=self.memory_mib,
+            memory_mib=max(self.memory_mib, self.image.memory_mib),
             disks=(DiskSpec(own), DiskSpec(control, read_only=not primary, shareable=True)),
             link=LinkSpec(*ports, _MACS[0]) if primary else LinkSpec(*ports[::-1], _MACS[1]),
         )
@@ -197,10 +200,10 @@ class PairBuilder:
         return [*modules, ("net-delay", "eth0", str(self.link_delay_ms))]
 
 
-def _sparse(path: Path) -> Path:
+def _sparse(path: Path, length: int) -> Path:
     path.unlink(missing_ok=True)
     path.touch()
-    os.truncate(path, DISK_BYTES)
+    os.truncate(path, length)
     return path
 
 

@@ -59,20 +59,32 @@ class DrbdTarget:
         self._modules = modules
         self._addresses = addresses
         self._disk = disk
+        self._port = _PORT_BASE
 
     def create(self, primary: Agent, backup: Agent, length: int, deadline: Deadline) -> None:
         # A fresh port: no late frame of an earlier pair reaches this one.
-        port = _PORT_BASE + next(_incarnations) % _PORTS
-        mine, theirs = (f"ipv4:{address}:{port}" for address in self._addresses)
-        options = (f"--protocol={PROTOCOLS[self.name]}", *_PATIENCE)
-        for runner, ends in ((backup, (theirs, mine)), (primary, (mine, theirs))):
+        self._port = _PORT_BASE + next(_incarnations) % _PORTS
+        for runner, of_backup in ((backup, True), (primary, False)):
             runner.run_all(self._prepare(length), deadline)
-            runner.run(_drbd("connect", _RESOURCE, *ends, *options), deadline)
+            runner.run(self.connect_line(of_backup), deadline)
         self._await(primary, backup, "cs==Connected", deadline)
         # Both disks are zeroed: they are equal, and nothing has to be copied.
         primary.run(_drbd("new-current-uuid", _MINOR, "--clear-bitmap"), deadline)
         self._await(primary, backup, "ds==UpToDate/UpToDate", deadline)
         primary.run(_drbd("primary", _MINOR), deadline)
+
+    def connect_line(self, of_backup: bool) -> Line:
+        """Connects a node that is not; it goes on trying by itself."""
+        options = (f"--protocol={PROTOCOLS[self.name]}", *_PATIENCE)
+        return _drbd("connect", _RESOURCE, *self._ends(of_backup), *options)
+
+    def disconnect_line(self, of_backup: bool) -> Line:
+        """Ends a node's connection; it does not try again."""
+        return _drbd("disconnect", *self._ends(of_backup))
+
+    def _ends(self, of_backup: bool) -> list[str]:
+        own, other = reversed(self._addresses) if of_backup else self._addresses
+        return [f"ipv4:{address}:{self._port}" for address in (own, other)]
 
     def _prepare(self, length: int) -> list[Line]:
         metadata = _METADATA_FIXED + -(-length // _DATA_PER_METADATA_BYTE // 4096) * 4096

@@ -57,8 +57,6 @@ class RollbaccineTarget:
 
     name = "rollbaccine"
     replicated = True
-    mount_device = f"/dev/mapper/{_NAME}"
-    inspect_device = f"/dev/mapper/{_NAME}"
 
     def __init__(
         self,
@@ -67,9 +65,17 @@ class RollbaccineTarget:
         defect: str | None = None,
         *,
         encryption: bool = True,
+        disk: str = _DISK,
+        device: str = _NAME,
     ) -> None:
-        """``addresses`` of primary and backup; UsageError for a defect that does not exist."""
+        """``addresses`` of primary and backup; ``device`` is the name of what is made on ``disk``.
+
+        UsageError for a defect that does not exist.
+        """
         check_defect(defect)
+        self.mount_device = self.inspect_device = f"/dev/mapper/{device}"
+        self._disk = disk
+        self._device = device
         self._module = module
         self._addresses = dict(zip(_ROLES, addresses, strict=True))
         self._defect = defect
@@ -83,16 +89,16 @@ class RollbaccineTarget:
             lines: list[Line] = [("insmod", self._module)]
             if self._encryption:
                 lines.append(("key-add", "logon", _KEY_NAME, _KEY_HEX))
-            lines.append(("dm-create", _NAME, "-", "RW", self._table(role, length)))
+            lines.append(("dm-create", self._device, "-", "RW", self._table(role, length)))
             runner.run_all(lines, deadline)
-        connected = ("dm-wait", _NAME, str(_CONNECT_TIMEOUT_MS), "state==connected")
+        connected = ("dm-wait", self._device, str(_CONNECT_TIMEOUT_MS), "state==connected")
         for runner in (backup, primary):
             runner.run(connected, deadline)
 
     def _table(self, role: str, length: int) -> str:
         other = _ROLES[1 - _ROLES.index(role)]
         key = f"logon:{_KEY_NAME}" if self._encryption else _NO_KEY
-        words = [f"0 {length // _SECTOR_BYTES} rollbaccine {_DISK} {role}"]
+        words = [f"0 {length // _SECTOR_BYTES} rollbaccine {self._disk} {role}"]
         words += [str(self._identity(role)), key, self._listens(role)]
         words += ["1", str(self._identity(other)), self._listens(other)]
         features = f"peer_timeout_ms {_PEER_TIMEOUT_MS}"
@@ -112,17 +118,17 @@ class RollbaccineTarget:
 
     def remove(self, primary: Agent, backup: Agent, deadline: Deadline) -> None:
         for runner in (primary, backup):
-            runner.run_script([("dm-remove", _NAME)], deadline)
+            runner.run_script([("dm-remove", self._device)], deadline)
 
     def status_lines(self) -> list[Line]:
-        return [("dm-status", _NAME)]
+        return [("dm-status", self._device)]
 
     def drain_lines(self, timeout_ms: int, upto: int | None = None) -> list[Line]:
         del upto  # what has been acknowledged has been applied
-        return [("dm-wait", _NAME, str(timeout_ms), "received==applied")]
+        return [("dm-wait", self._device, str(timeout_ms), "received==applied")]
 
     def backup_status_lines(self) -> list[Line]:
-        return [("dm-status", _NAME)]
+        return [("dm-status", self._device)]
 
     def standing(self, status: Mapping[str, str]) -> Standing:
         return standing_by_index(status)

@@ -44,7 +44,15 @@ def test_pairs_of_a_status_file(agent: Agent, status: Path) -> None:
     assert {key: pairs[key] for key in ("cs", "ds", "ns", "oos")} == {
         "cs": "Connected", "ds": "UpToDate/UpToDate", "ns": "148", "oos": "0",
     }  # fmt: skip
-    assert not {"version", "GIT-hash", "0", "C"} & pairs.keys()
+    assert pairs["version"] == "8.4.11"
+    assert not {"0", "C", "build"} & pairs.keys()
+
+
+def test_pairs_with_space_between_them(agent: Agent, tmp_path: Path) -> None:
+    path = tmp_path / "meminfo"
+    path.write_text("MemTotal:         498528 kB\nMemFree:\t 300 kB\nEmpty:\n", encoding="ascii")
+    pairs = parse_status(only(agent, "file-status", str(path)).text)
+    assert pairs == {"MemTotal": "498528", "MemFree": "300"}
 
 
 @pytest.mark.parametrize(

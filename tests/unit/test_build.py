@@ -14,6 +14,7 @@ import pytest
 
 from harness.build import initramfs
 from harness.build.cache import built, content_key
+from harness.build.kernel import lay_kernel, missing_settings
 from harness.build.profile import Profile, load_profile, profile_names
 from harness.build.rootfs import RootTree
 from harness.errors import InfraError, UsageError
@@ -160,6 +161,103 @@ def test_a_bad_profile_is_told_by_key_and_value(
         profile_from(tmp_path, GOOD.replace(*change))
     for text in ["mine.toml", *named]:
         assert text in str(caught.value)
+
+
+SOURCE = 'kernel_source = "linux-source-6.12"\nkernel_config = "k.config"\n'
+FROM_SOURCE = GOOD.replace('kernel_packages = ["linux-image-cloud-amd64"]\n', SOURCE)
+
+
+def test_a_profile_with_a_kernel_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "k.config").touch()
+    profile = profile_from(tmp_path, FROM_SOURCE)
+    assert profile.kernel_packages == ()
+    assert profile.kernel_source == "linux-source-6.12"
+    assert profile.kernel_config == tmp_path / "k.config", "beside the profile, not the caller"
+    assert (profile.kernel_arguments, profile.memory_mib) == ((), 512)
+
+
+def test_what_a_profile_says_about_its_guests(tmp_path: Path) -> None:
+    text = GOOD + 'kernel_arguments = ["a=1", "b"]\nmemory_mib = 1024\n'
+    profile = profile_from(tmp_path, text)
+    assert (profile.kernel_arguments, profile.memory_mib) == (("a=1", "b"), 1024)
+    assert repr(profile) == repr(profile_from(tmp_path, GOOD)), "the same root tree serves both"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (FROM_SOURCE + 'kernel_packages = ["x"]\n', ["kernel_source", "'kernel_packages'"]),
+        (FROM_SOURCE.replace("k.config", "none.config"), ["kernel_config", "none.config"]),
+        (GOOD + SOURCE.splitlines()[1], ["'kernel_config'", "kernel_source"]),
+        (SOURCE.splitlines()[0] + "\n", ["'suite' is missing"]),
+        (FROM_SOURCE.replace('kernel_config = "k.config"\n', ""), ["'kernel_config' is missing"]),
+        (GOOD + "kernel_arguments = [1]\n", ["kernel_arguments", "[1]"]),
+        (GOOD + "memory_mib = 0\n", ["memory_mib", "0"]),
+        (GOOD + "memory_mib = true\n", ["memory_mib", "True"]),
+    ],
+)
+def test_a_bad_kernel_in_a_profile(tmp_path: Path, text: str, named: list[str]) -> None:
+    (tmp_path / "k.config").touch()
+    with pytest.raises(UsageError) as caught:
+        profile_from(tmp_path, text)
+    for part in ["mine.toml", *named]:
+        assert part in str(caught.value)
+
+
+CONFIG = """\
+# CONFIG_WERROR is not set
+CONFIG_KASAN=y
+CONFIG_XFS_FS=m
+CONFIG_NR_CPUS=4
+CONFIG_LOCALVERSION="-mine"
+"""
+
+
+def test_a_kernel_that_has_all_that_was_asked_for() -> None:
+    fragment = "# words\nCONFIG_KASAN=y\n# CONFIG_WERROR is not set\n# CONFIG_GONE is not set\n"
+    assert missing_settings(fragment, CONFIG) == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CONFIG_KMEMLEAK=y",
+        "CONFIG_XFS_FS=y",
+        "CONFIG_NR_CPUS=8",
+        'CONFIG_LOCALVERSION=""',
+        "# CONFIG_KASAN is not set",
+    ],
+)
+def test_a_setting_that_was_dropped_is_named(line: str) -> None:
+    name = line.removeprefix("# ").replace(" ", "=").partition("=")[0]
+    assert missing_settings(f"CONFIG_KASAN=y\n{line}\n", CONFIG)[-1] == name
+
+
+def test_a_kernel_is_laid_over_a_root_tree(tmp_path: Path) -> None:
+    root, kernel = tmp_path / "guest", tmp_path / "kernel"
+    for file in ("usr/bin/gcc", "usr/lib/libc.so"):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text(file, encoding="ascii")
+    (root / "lib").symlink_to("usr/lib")
+    (kernel / "lib" / "modules" / RELEASE).mkdir(parents=True)
+    (kernel / "lib" / "modules" / RELEASE / "modules.dep").touch()
+    (kernel / "boot").mkdir()
+    (kernel / "boot" / f"vmlinuz-{RELEASE}").touch()
+    lay_kernel(root, kernel, tmp_path)
+    tree = RootTree(tmp_path / "root", RELEASE)
+    assert tree.kernel.is_file()
+    assert (tree.modules / "modules.dep").is_file()
+    assert (tree.path / "lib").is_symlink(), "the kernel's modules went through the link"
+    assert (tree.path / "usr" / "bin" / "gcc").samefile(root / "usr" / "bin" / "gcc")
+    assert not (root / "boot").exists(), "what it was made from is as it was"
+
+
+def test_what_the_sanitizer_kernel_is_for() -> None:
+    profile = load_profile("debian-12-6.12-sanitizer")
+    assert profile.kernel_config is not None
+    fragment = profile.kernel_config.read_text(encoding="utf-8")
+    for name in ("KASAN", "PROVE_LOCKING", "DEBUG_ATOMIC_SLEEP", "DEBUG_KMEMLEAK", "FAILSLAB"):
+        assert f"CONFIG_{name}=y\n" in fragment
 
 
 def test_profiles_that_cannot_be_read(tmp_path: Path) -> None:

@@ -58,6 +58,18 @@ def test_a_crashed_guest_ends_instead_of_hanging(tmp_path: Path) -> None:
         assert {"panic=-1", "oops=panic"} <= set(machine.spec.command_line.split())
 
 
+def test_what_the_profile_says_about_its_guests(tmp_path: Path) -> None:
+    world = World()
+    image = replace(IMAGE, arguments=("oops=continue", "kmemleak=on"), memory_mib=1024)
+    replace(world.builder(tmp_path), image=image).boot("0-1")
+    assert len(world.hypervisor.machines) == 2
+    for machine in world.hypervisor.machines:
+        words = machine.spec.command_line.split()
+        assert words.index("oops=panic") < words.index("oops=continue"), "the last word counts"
+        assert "kmemleak=on" in words
+        assert machine.spec.memory_mib == 1024
+
+
 @pytest.mark.parametrize("role", ["primary", "backup"])
 def test_a_guest_that_does_not_answer_takes_both_down(tmp_path: Path, role: str) -> None:
     world = World()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,28 @@ from harness.vm.live import LiveDir, live_dir
 from harness.vm.ports import Accelerator, DiskSpec, Hypervisor, MachineSpec
 
 ROOT = "/mnt/root"
+RELEASE_TESTS = tuple(
+    sorted(
+        path.name
+        for path in (KMOD_SOURCE / "tests").glob("[0-9]*.sh")
+        if path.name != "95-faults.sh"
+    )
+)
+"""The module's tests that a build without seeded defects can pass."""
 _BOOT_TIMEOUT_S = 180
 _DISK_MIB = 1024
+_TESTS_MIB = 1024
+"""For the tests' own disks, beyond what a guest of the profile has."""
+_COMMAND_LINE = "console=ttyS0,115200 loglevel=5 panic=-1 oops=panic"
+DEBUGGING = (
+    # Memory that was not initialised must not be zero by the kernel's courtesy.
+    "init_on_alloc=0",
+    # Consistency, red zones, poison and owners, checked on each allocation and release.
+    "slub_debug=FZPU",
+    # 6.12 only; a kernel without it takes no notice.
+    "kfence.sample_interval=100",
+)
+"""Kernel arguments by which any distribution's kernel finds some misuse of memory."""
 _LEFT_OUT = shutil.ignore_patterns("boot", "build", "src", "doc", "gcc", "firmware")
 _KERNEL_FILESYSTEMS = (("proc", "proc"), ("sys", "sysfs"), ("dev", "devtmpfs"), ("tmp", "tmpfs"))
 
@@ -32,16 +52,25 @@ _KERNEL_FILESYSTEMS = (("proc", "proc"), ("sys", "sysfs"), ("dev", "devtmpfs"), 
 # What udev and the kernel's own module loading (which looks in the initramfs) would have done.
 _PREPARE = (
     ("ln", "-s", "/proc/self/fd", "/dev/fd"),
+    ("mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"),
     ("modprobe", "-a", "dm-flakey", "dm-snapshot", "loop", "xfs", "btrfs"),
     ("modprobe", "-a", "ctr", "gcm", "ghash-generic", "aesni-intel"),
 )
-_TOOL_TIMEOUT_MS = 60_000
+_TOOL_TIMEOUT_S = 60.0
 
 
-def _in_root(*words: str, timeout_ms: int = _TOOL_TIMEOUT_MS) -> tuple[str, ...]:
+def _in_root(*words: str, timeout_s: float = _TOOL_TIMEOUT_S) -> tuple[str, ...]:
     """A command of the root tree, as a line for the agent."""
     path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
-    return ("exec", str(timeout_ms), "/usr/sbin/chroot", ROOT, "/usr/bin/env", path, *words)
+    return (
+        "exec",
+        str(int(timeout_s * 1000)),
+        "/usr/sbin/chroot",
+        ROOT,
+        "/usr/bin/env",
+        path,
+        *words,
+    )
 
 
 @dataclass
@@ -51,12 +80,20 @@ class KmodGuest:
     agent: Agent
     console: Path
 
+    def run(self, *words: str, timeout_s: float = _TOOL_TIMEOUT_S) -> CommandResult:
+        """A command of the root tree; its result, whatever that is."""
+        deadline = Deadline.after(timeout_s + 60, " ".join(words))
+        line = _in_root(*words, timeout_s=timeout_s)
+        return self.agent.run_script([line], deadline).results[0]
+
     def run_tests(self, *names: str, timeout_s: float) -> CommandResult:
         """``run.sh`` with these tests; its result, whatever that is."""
-        deadline = Deadline.after(timeout_s + 60, f"module tests {' '.join(names)}")
-        script = ("bash", "/opt/kmod/tests/run.sh", f"/opt/kmod/{MODULE_FILE}", *names)
-        line = _in_root(*script, timeout_ms=int(timeout_s * 1000))
-        return self.agent.run_script([line], deadline).results[0]
+        return self.run_script("run.sh", *names, timeout_s=timeout_s)
+
+    def run_script(self, script: str, *words: str, timeout_s: float) -> CommandResult:
+        """A script of ``kmod/tests`` that takes the module's path first."""
+        path = f"/opt/kmod/tests/{script}"
+        return self.run("bash", path, f"/opt/kmod/{MODULE_FILE}", *words, timeout_s=timeout_s)
 
 
 @dataclass(frozen=True)
@@ -83,9 +120,19 @@ def machines() -> Iterator[Machines]:
 
 @contextlib.contextmanager
 def kmod_guest(
-    on: Machines, profile_name: str, folder: Path, *, faults: bool
+    on: Machines,
+    profile_name: str,
+    folder: Path,
+    *,
+    faults: bool,
+    arguments: Sequence[str] = DEBUGGING,
+    files: Sequence[Path] = (),
 ) -> Iterator[KmodGuest]:
-    """Boot a guest whose disk holds the root tree, the module and its tests."""
+    """Boot a guest whose disk holds the root tree, the module and its tests.
+
+    ``arguments`` go to its kernel, before those of the profile; ``files`` are put beside the
+    module, into ``/opt/kmod``.
+    """
     state = state_dir()
     profile = load_profile(profile_name)
     image = build_micro(profile, state)
@@ -97,13 +144,13 @@ def kmod_guest(
         name=f"harness-{on.live.owner}-kmod",
         kernel=image.kernel,
         initrd=image.initrd,
-        command_line="console=ttyS0,115200 loglevel=5 panic=-1 oops=panic",
+        command_line=" ".join((_COMMAND_LINE, *arguments, *profile.kernel_arguments)),
         accelerator=Accelerator.TCG,
         console=console,
         channel=on.live.path / "agent.sock",
         owner=on.live.owner,
-        memory_mib=1536,
-        disks=(DiskSpec(_disk(root, module, folder)),),
+        memory_mib=_TESTS_MIB + profile.memory_mib,
+        disks=(DiskSpec(_disk(root, [module, *files], folder)),),
     )
     machine = on.hypervisor.start(spec)
     try:
@@ -119,12 +166,13 @@ def kmod_guest(
         machine.destroy()
 
 
-def _disk(root: RootTree, module: Path, folder: Path) -> Path:
+def _disk(root: RootTree, files: Sequence[Path], folder: Path) -> Path:
     staging = folder / "staging"
     shutil.copytree(root.path, staging, symlinks=True, ignore=_LEFT_OUT, copy_function=_link)
     shutil.rmtree(staging / "opt" / "kmod", ignore_errors=True)
     shutil.copytree(KMOD_SOURCE / "tests", staging / "opt" / "kmod" / "tests")
-    shutil.copy2(module, staging / "opt" / "kmod" / MODULE_FILE)
+    for file in files:
+        shutil.copy2(file, staging / "opt" / "kmod" / file.name)
     disk = folder / "root.img"
     words = ["mke2fs", "-q", "-t", "ext4", "-d", staging, disk, f"{_DISK_MIB}M"]
     proc.run(words, what="making the module tests' disk", timeout_s=600)

@@ -129,18 +129,32 @@ int cmd_dm_wait(const struct cmd *cmd, struct buf *out)
 	return wait_for(cmd, target_status, out);
 }
 
-/* The words `key:value` of @line as pairs; everything else is for people. */
+static void add_pair(const char *key, const char *value, struct buf *text)
+{
+	buf_printf(text, "%s%s %s", text->len ? " " : "", key, value);
+}
+
+/* What is written `key:value` or `key: value` as pairs; everything else is for people. */
 static void add_pairs(char *line, struct buf *text)
 {
+	const char *key = NULL;
 	char *word;
 
 	while ((word = strsep(&line, " \t\n"))) {
 		char *value = strchr(word, ':');
 
-		if (!value || value == word || !value[1])
+		if (!*word)
+			continue;
+		if (key && !value)
+			add_pair(key, word, text);
+		key = NULL;
+		if (!value || value == word)
 			continue;
 		*value++ = '\0';
-		buf_printf(text, "%s%s %s", text->len ? " " : "", word, value);
+		if (*value)
+			add_pair(word, value, text);
+		else
+			key = word;
 	}
 }
 
@@ -167,7 +181,7 @@ static int file_status(const char *path, struct buf *text, struct buf *out)
 	return 0;
 }
 
-/* file-status PATH -> its words `key:value` as `key value` pairs */
+/* file-status PATH -> what it says as `key value` pairs */
 int cmd_file_status(const struct cmd *cmd, struct buf *out)
 {
 	return file_status(cmd->argv[1], out, out);

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernels' own checks report is recognised: each mistake is made, each must be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bad_guest import bad_guest
+from kmod_guest import Machines, machines
+
+
+@pytest.fixture(scope="module")
+def on() -> Iterator[Machines]:
+    with machines() as opened:
+        yield opened
+
+
+SLUB = [
+    ("out_of_bounds", "slab-corruption", "BUG kmalloc-64"),
+    ("double_free", "slab-corruption", "BUG kmalloc-64"),
+    ("leave_objects_in_cache", "leak", "BUG harness_bad"),
+]
+# The check that follows the module's own tests, in the shell: clean before, not clean after.
+LOG = """
+    . /opt/kmod/tests/reports.sh
+    reports_begin && log_is_clean || exit 2
+    echo out_of_bounds >/sys/module/harness_bad/parameters/commit
+    ! log_is_clean
+"""
+KFENCE = ("sampled_use_after_free", "kfence", "BUG: KFENCE: use-after-free read in")
+
+
+@pytest.mark.parametrize(
+    ("profile", "mistakes"),
+    [("debian-12", SLUB), ("debian-12-6.12", [*SLUB, KFENCE])],
+    ids=["6.1", "6.12"],
+)
+def test_distribution_kernels_find_misuse_of_memory(
+    on: Machines, profile: str, mistakes: list[tuple[str, str, str]], tmp_path: Path
+) -> None:
+    with bad_guest(on, profile, tmp_path) as bad:
+        done = bad.guest.run("bash", "-c", LOG)
+        assert done.ok, done.text
+        assert "not ok kernel log" in done.text
+        bad.reports()
+        for name, kind, title in mistakes:
+            bad.commit(name)
+            found = bad.reports_until(kind, title)
+            assert (kind, title) in [(r.kind, r.title[: len(title)]) for r in found], name
