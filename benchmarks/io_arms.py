@@ -53,11 +53,19 @@ def _drbd(lab: Laboratory, disk: str) -> DrbdTarget:
 
 
 def _rollbaccine(lab: Laboratory, disk: str) -> RollbaccineTarget:
-    return RollbaccineTarget(lab.image.module, BACKUP_ADDRESS, disk=disk, device="plain")
+    addresses = PRIMARY_ADDRESS, BACKUP_ADDRESS
+    return RollbaccineTarget(lab.image.module, addresses, disk=disk, device="encrypted")
+
+
+def _plain(lab: Laboratory, disk: str) -> RollbaccineTarget:
+    addresses = PRIMARY_ADDRESS, BACKUP_ADDRESS
+    module = lab.image.module
+    return RollbaccineTarget(module, addresses, encryption=False, disk=disk, device="plain")
 
 
 _MAKE: dict[str, Callable[[Laboratory, str], Target]] = {
     "rollbaccine": _rollbaccine,
+    "plain": _plain,
     DRBD: _drbd,
 }
 REPLICATED = tuple(_MAKE)

@@ -8,6 +8,8 @@
 
 #include <linux/blkdev.h>
 #include <linux/device-mapper.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
 #include <linux/uio.h>
 
 /*
@@ -41,6 +43,89 @@
 		dm_unregister_target(&(name##_target));		\
 	}							\
 	module_exit(dm_##name##_exit)
+#endif
+
+/*
+ * Before commit c42d50aefd17 ("mm: shrinker: add infrastructure for dynamically
+ * allocating shrinker") (v6.7) a shrinker was embedded and had no private data.
+ */
+typedef unsigned long (*rb_shrink_fn)(struct shrinker *shrinker,
+				      struct shrink_control *control);
+
+#ifdef SHRINKER_ALLOCATED
+static inline struct shrinker *rb_shrinker_create(rb_shrink_fn count,
+						  rb_shrink_fn scan,
+						  void *data, const char *name)
+{
+	struct shrinker *shrinker = shrinker_alloc(0, "%s", name);
+
+	if (!shrinker)
+		return NULL;
+	shrinker->count_objects = count;
+	shrinker->scan_objects = scan;
+	shrinker->seeks = DEFAULT_SEEKS;
+	shrinker->private_data = data;
+	shrinker_register(shrinker);
+	return shrinker;
+}
+
+static inline void *rb_shrinker_data(struct shrinker *shrinker)
+{
+	return shrinker->private_data;
+}
+
+static inline void rb_shrinker_destroy(struct shrinker *shrinker)
+{
+	shrinker_free(shrinker);
+}
+#else
+struct rb_shrinker {
+	struct shrinker shrinker;
+	void *data;
+};
+
+static inline struct shrinker *rb_shrinker_create(rb_shrink_fn count,
+						  rb_shrink_fn scan,
+						  void *data, const char *name)
+{
+	struct rb_shrinker *rb = kzalloc(sizeof(*rb), GFP_KERNEL);
+
+	if (!rb)
+		return NULL;
+	rb->shrinker.count_objects = count;
+	rb->shrinker.scan_objects = scan;
+	rb->shrinker.seeks = DEFAULT_SEEKS;
+	rb->data = data;
+	if (register_shrinker(&rb->shrinker, "%s", name)) {
+		kfree(rb);
+		return NULL;
+	}
+	return &rb->shrinker;
+}
+
+static inline void *rb_shrinker_data(struct shrinker *shrinker)
+{
+	return container_of(shrinker, struct rb_shrinker, shrinker)->data;
+}
+
+static inline void rb_shrinker_destroy(struct shrinker *shrinker)
+{
+	unregister_shrinker(shrinker);
+	kfree(container_of(shrinker, struct rb_shrinker, shrinker));
+}
+#endif
+
+/*
+ * Declared in drivers/md/dm-audit.h only, which is not installed with the
+ * headers; exported by dm-mod.
+ */
+#if IS_ENABLED(CONFIG_DM_AUDIT)
+void dm_audit_log_bio(const char *dm_msg_prefix, const char *op,
+		      struct bio *bio, sector_t sector, int result);
+#define rb_audit_bio(bio, sector) \
+	dm_audit_log_bio(DM_MSG_PREFIX, "integrity-mismatch", bio, sector, 0)
+#else
+#define rb_audit_bio(bio, sector) do { } while (0)
 #endif
 
 #endif /* DM_ROLLBACCINE_COMPAT_H */

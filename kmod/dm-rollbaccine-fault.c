@@ -12,6 +12,15 @@
  *	skip_last_page	 backup	 strikes at every n-th write of several pages (1)
  *	ignore_discard	 backup	 strikes at every n-th discard or zeroing (1)
  *	corrupt_byte	 backup	 strikes at every n-th data write (7)
+ *	nonce_reuse	 both	 of no meaning
+ *	skip_tag_check	 both	 of no meaning
+ *	stale_tag	 both	 of no meaning
+ *	ack_before_durable both	 of no meaning
+ *	resync_skip	 both	 strikes at every n-th differing chunk (1)
+ *	ignore_epoch	 both	 of no meaning
+ *
+ * What a backup gets wrong it also records as right, or its own check of tags
+ * would find it and repair it from its primary.
  */
 #include <linux/highmem.h>
 #include <linux/kernel.h>
@@ -23,17 +32,27 @@
 #define RB_MAX_BATCH 256
 #define RB_FAULT_POLL_MS 10
 
+#define RB_ON_PRIMARY BIT(RB_PRIMARY)
+#define RB_ON_BACKUP BIT(RB_BACKUP)
+#define RB_ON_BOTH (RB_ON_PRIMARY | RB_ON_BACKUP)
+
 static const struct {
 	const char *name;
-	enum rb_role role;
+	unsigned int roles;
 	u32 number;
 } rb_fault_table[RB_FAULT_COUNT] = {
-	[RB_FAULT_EARLY_ACK] = { "early_ack", RB_PRIMARY, 200 },
-	[RB_FAULT_DROP_WRITE] = { "drop_write", RB_BACKUP, 7 },
-	[RB_FAULT_REORDER_OVERLAP] = { "reorder_overlap", RB_BACKUP, 200 },
-	[RB_FAULT_SKIP_LAST_PAGE] = { "skip_last_page", RB_BACKUP, 1 },
-	[RB_FAULT_IGNORE_DISCARD] = { "ignore_discard", RB_BACKUP, 1 },
-	[RB_FAULT_CORRUPT_BYTE] = { "corrupt_byte", RB_BACKUP, 7 },
+	[RB_FAULT_EARLY_ACK] = { "early_ack", RB_ON_PRIMARY, 200 },
+	[RB_FAULT_DROP_WRITE] = { "drop_write", RB_ON_BACKUP, 7 },
+	[RB_FAULT_REORDER_OVERLAP] = { "reorder_overlap", RB_ON_BACKUP, 200 },
+	[RB_FAULT_SKIP_LAST_PAGE] = { "skip_last_page", RB_ON_BACKUP, 1 },
+	[RB_FAULT_IGNORE_DISCARD] = { "ignore_discard", RB_ON_BACKUP, 1 },
+	[RB_FAULT_CORRUPT_BYTE] = { "corrupt_byte", RB_ON_BACKUP, 7 },
+	[RB_FAULT_NONCE_REUSE] = { "nonce_reuse", RB_ON_BOTH, 1 },
+	[RB_FAULT_SKIP_TAG_CHECK] = { "skip_tag_check", RB_ON_BOTH, 1 },
+	[RB_FAULT_STALE_TAG] = { "stale_tag", RB_ON_BOTH, 1 },
+	[RB_FAULT_ACK_BEFORE_DURABLE] = { "ack_before_durable", RB_ON_BOTH, 1 },
+	[RB_FAULT_RESYNC_SKIP] = { "resync_skip", RB_ON_BOTH, 1 },
+	[RB_FAULT_IGNORE_EPOCH] = { "ignore_epoch", RB_ON_BOTH, 1 },
 };
 
 void rb_fault_init(struct rb_device *rb)
@@ -64,7 +83,7 @@ int rb_fault_parse(struct rb_device *rb, const char *value)
 		rb->ti->error = "Unknown fault";
 		return -EINVAL;
 	}
-	if (rb_fault_table[fault].role != rb->role) {
+	if (!(rb_fault_table[fault].roles & BIT(rb->first_role))) {
 		rb->ti->error = "Fault belongs to the other role";
 		return -EINVAL;
 	}
@@ -76,6 +95,15 @@ int rb_fault_parse(struct rb_device *rb, const char *value)
 	}
 	rb->faults.arg[fault] = number;
 	return 0;
+}
+
+unsigned int rb_fault_selected(const struct rb_device *rb)
+{
+	unsigned int i, count = 0;
+
+	for (i = 0; i < RB_FAULT_COUNT; i++)
+		count += !!rb->faults.arg[i];
+	return count;
 }
 
 size_t rb_fault_print_args(const struct rb_device *rb, char *result,
@@ -114,17 +142,15 @@ bool rb_fault_skips_peer(struct rb_device *rb)
 
 /*
  * Primary: a lazy replicator collects before it sends.  Asked with the lock
- * held and something to be sent.
+ * held about what is to be sent next.
  */
-bool rb_fault_delay_send(struct rb_device *rb)
+bool rb_fault_delay_send(struct rb_device *rb, const struct rb_op *op)
 {
 	u32 ms = rb->faults.arg[RB_FAULT_EARLY_ACK];
-	struct rb_op *first;
 
 	if (!ms || rb->primary.quiescing)
 		return false;
-	first = list_first_entry(&rb->primary.send, struct rb_op, send);
-	return time_before(jiffies, first->issued_at + msecs_to_jiffies(ms));
+	return time_before(jiffies, op->issued_at + msecs_to_jiffies(ms));
 }
 
 /* How long a thread may sleep without looking whether a delay is over. */
@@ -149,13 +175,33 @@ static bool rb_fault_nth(struct rb_device *rb, enum rb_fault fault, u64 count)
 	return true;
 }
 
-static void rb_fault_corrupt(struct rb_op *op)
+/* Change a byte of a block, and its tag with it. */
+static void rb_fault_corrupt(struct rb_device *rb, struct rb_op *op)
 {
-	struct bio_vec *bv = &op->bio->bi_io_vec[op->bio->bi_vcnt / 2];
-	u8 *data = kmap_local_page(bv->bv_page);
+	unsigned int i = op->blocks / 2;
+	struct page *page = op->bio->bi_io_vec[i].bv_page;
+	struct rb_cipher *cipher = rb_cipher_get(rb->keys, op->epoch);
+	u8 *data;
 
-	data[RB_BLOCK_SIZE / 2] ^= 0x40;
-	kunmap_local(data);
+	if (!cipher)
+		return;
+	if (!rb_open(cipher, op->first + i, &op->tags[i], page, page)) {
+		data = kmap_local_page(page);
+		data[RB_BLOCK_BYTES / 2] ^= 0x40;
+		kunmap_local(data);
+		rb_seal(cipher, op->first + i, &op->tags[i], page, page);
+	}
+	rb_cipher_put(cipher);
+}
+
+/* The block keeps what it had, data and tag. */
+static void rb_fault_shorten(struct rb_op *op)
+{
+	rb_op_unpin(op);
+	op->blocks--;
+	op->bio->bi_iter.bi_size -= RB_BLOCK_BYTES;
+	if (rb_op_pin(op))
+		op->dropped = true;
 }
 
 static void rb_fault_mangle(struct rb_device *rb, struct rb_op *op)
@@ -173,10 +219,10 @@ static void rb_fault_mangle(struct rb_device *rb, struct rb_op *op)
 		if (rb_fault_nth(rb, RB_FAULT_DROP_WRITE, f->writes))
 			op->dropped = true;
 		if (rb_fault_nth(rb, RB_FAULT_CORRUPT_BYTE, f->writes))
-			rb_fault_corrupt(op);
-		if (op->bytes > RB_BLOCK_SIZE &&
+			rb_fault_corrupt(rb, op);
+		if (op->blocks > 1 &&
 		    rb_fault_nth(rb, RB_FAULT_SKIP_LAST_PAGE, ++f->multi_page))
-			op->bio->bi_iter.bi_size -= RB_BLOCK_SIZE;
+			rb_fault_shorten(op);
 		break;
 	default:
 		break;
@@ -191,14 +237,15 @@ bool rb_fault_dropped(const struct rb_op *op)
 static bool rb_fault_overlap(const struct rb_op *a, const struct rb_op *b)
 {
 	return a->type == RB_WIRE_WRITE && b->type == RB_WIRE_WRITE &&
-	       a->first <= b->last && b->first <= a->last;
+	       a->first < b->first + b->blocks &&
+	       b->first < a->first + a->blocks;
 }
 
 /* Exchange two held operations, so that each is applied in the other's place. */
 static void rb_fault_swap(struct rb_op *a, struct rb_op *b)
 {
 	swap(a->index, b->index);
-	list_swap(&a->send, &b->send);
+	list_swap(&a->queue, &b->queue);
 }
 
 static void rb_fault_release(struct rb_device *rb)
@@ -206,9 +253,9 @@ static void rb_fault_release(struct rb_device *rb)
 	struct rb_faults *f = &rb->faults;
 	struct rb_op *op, *next;
 
-	list_for_each_entry_safe(op, next, &f->batch, send) {
-		list_del_init(&op->send);
-		rb_store_submit(&rb->store, op);
+	list_for_each_entry_safe(op, next, &f->batch, queue) {
+		list_del_init(&op->queue);
+		rb_store_submit(&rb->store, op, false);
 		rb_op_put(op);
 	}
 	f->batched = 0;
@@ -221,9 +268,9 @@ static void rb_fault_hold(struct rb_device *rb, struct rb_op *op)
 	struct rb_op *earlier;
 
 	rb_op_get(op);
-	list_add_tail(&op->send, &f->batch);
+	list_add_tail(&op->queue, &f->batch);
 	f->batched++;
-	list_for_each_entry(earlier, &f->batch, send) {
+	list_for_each_entry(earlier, &f->batch, queue) {
 		if (earlier == op || !rb_fault_overlap(earlier, op))
 			continue;
 		rb_fault_swap(earlier, op);
@@ -241,7 +288,51 @@ void rb_fault_submit(struct rb_device *rb, struct rb_op *op)
 	if (rb->faults.arg[RB_FAULT_REORDER_OVERLAP])
 		rb_fault_hold(rb, op);
 	else
-		rb_store_submit(&rb->store, op);
+		rb_store_submit(&rb->store, op, false);
+}
+
+/* Backup: says that all it has received is on its disk. */
+void rb_fault_progress(struct rb_device *rb, struct rb_progress *progress)
+{
+	if (!rb->faults.arg[RB_FAULT_ACK_BEFORE_DURABLE] ||
+	    progress->durable == progress->received)
+		return;
+	progress->applied = progress->received;
+	progress->durable = progress->received;
+	rb_fault_struck(rb);
+}
+
+/* Primary: a chunk that differs is taken for one that does not. */
+bool rb_fault_skip_chunk(struct rb_device *rb)
+{
+	return rb_fault_nth(rb, RB_FAULT_RESYNC_SKIP, ++rb->faults.chunks);
+}
+
+/* Whatever the disk holds is taken for what the tag says. */
+bool rb_fault_stale(struct rb_device *rb)
+{
+	if (!rb->faults.arg[RB_FAULT_STALE_TAG])
+		return false;
+	rb_fault_struck(rb);
+	return true;
+}
+
+bool rb_fault_ignores_epoch(struct rb_device *rb)
+{
+	if (!rb->faults.arg[RB_FAULT_IGNORE_EPOCH])
+		return false;
+	rb_fault_struck(rb);
+	return true;
+}
+
+/* Before any I/O: those that live in -crypto. */
+void rb_fault_start(struct rb_device *rb)
+{
+	const u32 *arg = rb->faults.arg;
+
+	rb_keys_set_faults(rb->keys, arg[RB_FAULT_NONCE_REUSE],
+			   arg[RB_FAULT_SKIP_TAG_CHECK] ||
+			   arg[RB_FAULT_STALE_TAG]);
 }
 
 /* Backup: nothing arrives, or nothing more fits; do not hold on to anything. */

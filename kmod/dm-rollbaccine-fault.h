@@ -13,9 +13,10 @@
 
 struct rb_device;
 struct rb_op;
+struct rb_progress;
 struct rb_store;
 
-void rb_store_submit(struct rb_store *store, struct rb_op *op);
+void rb_store_submit(struct rb_store *store, struct rb_op *op, bool unsealed);
 
 #ifdef CONFIG_DM_ROLLBACCINE_FAULTS
 
@@ -29,6 +30,12 @@ enum rb_fault {
 	RB_FAULT_SKIP_LAST_PAGE,
 	RB_FAULT_IGNORE_DISCARD,
 	RB_FAULT_CORRUPT_BYTE,
+	RB_FAULT_NONCE_REUSE,
+	RB_FAULT_SKIP_TAG_CHECK,
+	RB_FAULT_STALE_TAG,
+	RB_FAULT_ACK_BEFORE_DURABLE,
+	RB_FAULT_RESYNC_SKIP,
+	RB_FAULT_IGNORE_EPOCH,
 	RB_FAULT_COUNT,
 };
 
@@ -38,14 +45,17 @@ enum rb_fault {
  * @writes: data writes seen, for those that strike at every n-th
  * @multi_page: those among them that have several pages
  * @zeroings: discards and zeroings seen
- * @injected: how often any of them has struck
- * @batch: operations held back by reorder_overlap, in order of arrival
+ * @chunks: differing chunks seen
+ * @injected: how often a defect has struck
+ * @batch: operations held back by reorder_overlap, in index order
+ * @batched: length of @batch
  */
 struct rb_faults {
 	u32 arg[RB_FAULT_COUNT];
 	u64 writes;
 	u64 multi_page;
 	u64 zeroings;
+	u64 chunks;
 	atomic64_t injected;
 	struct list_head batch;
 	unsigned int batched;
@@ -53,16 +63,22 @@ struct rb_faults {
 
 void rb_fault_init(struct rb_device *rb);
 int rb_fault_parse(struct rb_device *rb, const char *value);
+void rb_fault_start(struct rb_device *rb);
+unsigned int rb_fault_selected(const struct rb_device *rb);
 size_t rb_fault_print_args(const struct rb_device *rb, char *result,
 			   size_t maxlen, size_t sz);
 size_t rb_fault_print_status(const struct rb_device *rb, char *result,
 			     size_t maxlen, size_t sz);
 bool rb_fault_skips_peer(struct rb_device *rb);
-bool rb_fault_delay_send(struct rb_device *rb);
+bool rb_fault_delay_send(struct rb_device *rb, const struct rb_op *op);
 unsigned long rb_fault_poll(const struct rb_device *rb, unsigned long timeout);
 void rb_fault_submit(struct rb_device *rb, struct rb_op *op);
 void rb_fault_idle(struct rb_device *rb);
 bool rb_fault_dropped(const struct rb_op *op);
+void rb_fault_progress(struct rb_device *rb, struct rb_progress *progress);
+bool rb_fault_skip_chunk(struct rb_device *rb);
+bool rb_fault_stale(struct rb_device *rb);
+bool rb_fault_ignores_epoch(struct rb_device *rb);
 
 #else
 
@@ -73,6 +89,12 @@ static inline void rb_fault_init(struct rb_device *rb) {}
 static inline int rb_fault_parse(struct rb_device *rb, const char *value)
 {
 	return -EINVAL;
+}
+
+static inline void rb_fault_start(struct rb_device *rb) {}
+static inline unsigned int rb_fault_selected(const struct rb_device *rb)
+{
+	return 0;
 }
 
 static inline size_t rb_fault_print_args(const struct rb_device *rb,
@@ -93,7 +115,8 @@ static inline bool rb_fault_skips_peer(struct rb_device *rb)
 	return false;
 }
 
-static inline bool rb_fault_delay_send(struct rb_device *rb)
+static inline bool rb_fault_delay_send(struct rb_device *rb,
+				       const struct rb_op *op)
 {
 	return false;
 }
@@ -104,9 +127,26 @@ static inline unsigned long rb_fault_poll(const struct rb_device *rb,
 	return timeout;
 }
 
-#define rb_fault_submit(rb, op) rb_store_submit(&(rb)->store, op)
+#define rb_fault_submit(rb, op) rb_store_submit(&(rb)->store, op, false)
 static inline void rb_fault_idle(struct rb_device *rb) {}
 static inline bool rb_fault_dropped(const struct rb_op *op)
+{
+	return false;
+}
+
+static inline void rb_fault_progress(struct rb_device *rb,
+				     struct rb_progress *progress) {}
+static inline bool rb_fault_skip_chunk(struct rb_device *rb)
+{
+	return false;
+}
+
+static inline bool rb_fault_stale(struct rb_device *rb)
+{
+	return false;
+}
+
+static inline bool rb_fault_ignores_epoch(struct rb_device *rb)
 {
 	return false;
 }

@@ -5,7 +5,7 @@
  * A thread blocked in a socket is released by a signal: rb_thread_stop() sends
  * one, and rb_device.stopping, set before, covers a thread that has not got as
  * far as accepting signals.  Another thread's connection is broken by shutting
- * its socket down, see struct rb_conn.
+ * its socket down, see struct rb_peer.
  */
 #include <linux/in.h>
 #include <linux/kthread.h>
@@ -21,11 +21,11 @@
 #define RB_BACKLOG 4
 
 int rb_thread_start(struct task_struct **ret, int (*fn)(void *data),
-		    struct rb_device *rb, const char *what)
+		    void *data, u64 id, const char *what)
 {
 	struct task_struct *task;
 
-	task = kthread_create(fn, rb, "rb_%s/%llu", what, rb->id);
+	task = kthread_create(fn, data, "rb_%s/%llu", what, id);
 	if (IS_ERR(task))
 		return PTR_ERR(task);
 	/* It may end by itself once rb->stopping is set. */
@@ -67,18 +67,19 @@ static void rb_net_tune(struct socket *sock)
 	sock->sk->sk_allocation = GFP_NOIO;
 }
 
-static struct sockaddr_in rb_net_addr(const struct rb_device *rb)
+static struct sockaddr_in rb_net_addr(__be32 addr, u16 port)
 {
 	return (struct sockaddr_in){
 		.sin_family = AF_INET,
-		.sin_addr.s_addr = rb->addr,
-		.sin_port = htons(rb->port),
+		.sin_addr.s_addr = addr,
+		.sin_port = htons(port),
 	};
 }
 
-int rb_net_connect(struct rb_device *rb, struct socket **ret)
+int rb_net_connect(struct rb_device *rb, __be32 to, u16 port,
+		   struct socket **ret)
 {
-	struct sockaddr_in addr = rb_net_addr(rb);
+	struct sockaddr_in addr = rb_net_addr(to, port);
 	struct socket *sock;
 	int err;
 
@@ -101,7 +102,7 @@ int rb_net_connect(struct rb_device *rb, struct socket **ret)
 
 int rb_net_listen(struct rb_device *rb, struct socket **ret)
 {
-	struct sockaddr_in addr = rb_net_addr(rb);
+	struct sockaddr_in addr = rb_net_addr(rb->addr, rb->port);
 	struct socket *sock;
 	int err;
 
@@ -121,8 +122,7 @@ int rb_net_listen(struct rb_device *rb, struct socket **ret)
 	return 0;
 }
 
-int rb_net_accept(struct rb_device *rb, struct socket *listener,
-		  struct socket **ret)
+int rb_net_accept(struct socket *listener, struct socket **ret)
 {
 	int err = kernel_accept(listener, ret, 0);
 
@@ -144,14 +144,14 @@ static int rb_net_send_iter(struct socket *sock, struct msghdr *msg)
 }
 
 /* @more: another piece of the same message follows at once. */
-int rb_net_send(struct socket *sock, void *buf, size_t len, bool more)
+int rb_net_send(struct socket *sock, struct kvec *vec, unsigned int count,
+		size_t len, bool more)
 {
 	struct msghdr msg = {
 		.msg_flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0),
 	};
-	struct kvec vec = { .iov_base = buf, .iov_len = len };
 
-	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &vec, 1, len);
+	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec, count, len);
 	return rb_net_send_iter(sock, &msg);
 }
 
@@ -166,7 +166,8 @@ int rb_net_send_bio(struct socket *sock, struct bio *bio, size_t len)
 }
 
 static int rb_net_recv_iter(struct rb_device *rb, struct socket *sock,
-			    struct msghdr *msg, rb_give_up_fn give_up)
+			    struct msghdr *msg, rb_give_up_fn give_up,
+			    struct rb_peer *peer)
 {
 	int got;
 
@@ -178,7 +179,7 @@ static int rb_net_recv_iter(struct rb_device *rb, struct socket *sock,
 			return -ECONNRESET;
 		if (got < 0 && got != -EAGAIN)
 			return got;
-		if (got == -EAGAIN && give_up(rb))
+		if (got == -EAGAIN && give_up(peer))
 			return -ETIMEDOUT;
 	}
 	return 0;
@@ -191,81 +192,33 @@ static int rb_net_recv_iter(struct rb_device *rb, struct socket *sock,
  * @buf: where to
  * @len: how many
  * @give_up: asked after each timeout
+ * @peer: what it is asked about; may be NULL if it does not mind
  *
  * Return: 0, -ECONNRESET at the end of the stream, -ETIMEDOUT if told to give
  * up, -ESHUTDOWN if the device stops, or another error of the socket.
  */
 int rb_net_recv(struct rb_device *rb, struct socket *sock, void *buf,
-		size_t len, rb_give_up_fn give_up)
+		size_t len, rb_give_up_fn give_up, struct rb_peer *peer)
 {
 	struct kvec vec = { .iov_base = buf, .iov_len = len };
 	struct msghdr msg = {};
 
 	iov_iter_kvec(&msg.msg_iter, ITER_DEST, &vec, 1, len);
-	return rb_net_recv_iter(rb, sock, &msg, give_up);
+	return rb_net_recv_iter(rb, sock, &msg, give_up, peer);
 }
 
 int rb_net_recv_bio(struct rb_device *rb, struct socket *sock, struct bio *bio,
-		    size_t len, rb_give_up_fn give_up)
+		    size_t len, rb_give_up_fn give_up, struct rb_peer *peer)
 {
 	struct msghdr msg = {};
 
 	iov_iter_bvec(&msg.msg_iter, ITER_DEST, bio->bi_io_vec, bio->bi_vcnt,
 		      len);
-	return rb_net_recv_iter(rb, sock, &msg, give_up);
-}
-
-void rb_conn_init(struct rb_conn *conn)
-{
-	mutex_init(&conn->tx);
-	mutex_init(&conn->guard);
-}
-
-void rb_conn_attach(struct rb_conn *conn, struct socket *sock)
-{
-	mutex_lock(&conn->tx);
-	mutex_lock(&conn->guard);
-	conn->sock = sock;
-	mutex_unlock(&conn->guard);
-	mutex_unlock(&conn->tx);
-}
-
-/* Make everyone blocked in the socket return; its owner then detaches it. */
-void rb_conn_break(struct rb_conn *conn)
-{
-	mutex_lock(&conn->guard);
-	if (conn->sock)
-		kernel_sock_shutdown(conn->sock, SHUT_RDWR);
-	mutex_unlock(&conn->guard);
-}
-
-/* Owner only. */
-void rb_conn_detach(struct rb_conn *conn)
-{
-	struct socket *sock;
-
-	/* A sender blocked in the socket holds tx. */
-	rb_conn_break(conn);
-	mutex_lock(&conn->tx);
-	mutex_lock(&conn->guard);
-	sock = conn->sock;
-	conn->sock = NULL;
-	mutex_unlock(&conn->guard);
-	mutex_unlock(&conn->tx);
-	if (sock)
-		sock_release(sock);
+	return rb_net_recv_iter(rb, sock, &msg, give_up, peer);
 }
 
 /* Whether bytes have arrived that nobody has read. */
-bool rb_net_unread(struct rb_conn *conn)
+bool rb_net_unread(struct socket *sock)
 {
-	bool unread = false;
-	struct sock *sk;
-
-	mutex_lock(&conn->guard);
-	sk = conn->sock ? conn->sock->sk : NULL;
-	if (sk)
-		unread = !skb_queue_empty_lockless(&sk->sk_receive_queue);
-	mutex_unlock(&conn->guard);
-	return unread;
+	return !skb_queue_empty_lockless(&sock->sk->sk_receive_queue);
 }

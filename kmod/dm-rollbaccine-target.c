@@ -3,12 +3,11 @@
  * Device-mapper face of the rollbaccine target.
  */
 #include <linux/module.h>
-#include <linux/random.h>
 #include <linux/slab.h>
 
 #include "dm-rollbaccine.h"
 
-#define RB_VERSION "0.1.0"
+#define RB_VERSION "2.0.0"
 
 const char *rb_device_name(const struct rb_device *rb)
 {
@@ -18,15 +17,18 @@ const char *rb_device_name(const struct rb_device *rb)
 static int rb_check_size(struct rb_device *rb)
 {
 	struct dm_target *ti = rb->ti;
+	u64 blocks = bdev_nr_sectors(rb->dev->bdev) / RB_BLOCK_SECTORS;
 
 	if (ti->len % RB_BLOCK_SECTORS || ti->begin % RB_BLOCK_SECTORS) {
 		ti->error = "Start and length must be multiples of 8 sectors";
 		return -EINVAL;
 	}
-	if (ti->len > bdev_nr_sectors(rb->dev->bdev)) {
+	if (rb->tree_pages > blocks ||
+	    ti->len / RB_BLOCK_SECTORS > blocks - rb->tree_pages) {
 		ti->error = "Device is smaller than the target";
 		return -EINVAL;
 	}
+	rb->sectors = ti->len;
 	return 0;
 }
 
@@ -40,11 +42,10 @@ static void rb_set_features(struct dm_target *ti)
 }
 
 /*
- * <device> <primary|backup> <id> <ipv4> <port>
- *	[<#feature words> [peer_timeout_ms <ms>] [on_peer_loss error|suspend]]
+ * <device> <primary|backup> <id> <logon:description|-> <ipv4:port>
+ *	<#peers> {<id> <ipv4:port>}* [<#feature words> <features>]
  *
- * The backup listens on the address and port, the primary connects to them.
- * FAULTS=1 builds also take any number of: fault <name>[:<number>]
+ * See README.md for the features.
  */
 static int rb_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 {
@@ -58,34 +59,38 @@ static int rb_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	}
 	rb->ti = ti;
 	spin_lock_init(&rb->lock);
-	rb_conn_init(&rb->conn);
+	init_waitqueue_head(&rb->wait);
+	INIT_LIST_HEAD(&rb->devices);
 	rb_fault_init(rb);
-	do {
-		rb->generation = get_random_u64();
-	} while (!rb->generation);
 
 	ret = rb_parse_args(rb, argc, argv);
 	if (!ret)
 		ret = rb_check_size(rb);
 	if (ret)
-		goto out_put_device;
+		goto out_free;
 	ret = dm_set_target_max_io_len(ti, RB_MAX_DATA_SECTORS);
 	if (ret)
-		goto out_put_device;
+		goto out_free;
 	rb_set_features(ti);
+	rb_fault_start(rb);
 
 	ti->error = "Cannot start";
-	ret = rb->role == RB_PRIMARY ? rb_primary_start(rb) :
-				       rb_backup_start(rb);
+	ret = rb_node_prepare(rb);
 	if (ret)
-		goto out_put_device;
+		goto out_free;
+	ret = rb_heir_expect(rb);
+	if (!ret)
+		ret = rb_heir_start(rb);
+	if (ret < 0)
+		goto out_free_node;
 	ti->error = NULL;
 	ti->private = rb;
 	return 0;
 
-out_put_device:
-	if (rb->dev)
-		dm_put_device(ti, rb->dev);
+out_free_node:
+	rb_node_free(rb);
+out_free:
+	rb_free_args(rb);
 	kfree(rb);
 	return ret;
 }
@@ -94,20 +99,10 @@ static void rb_dtr(struct dm_target *ti)
 {
 	struct rb_device *rb = ti->private;
 
-	if (rb->role == RB_PRIMARY)
-		rb_primary_stop(rb);
-	else
-		rb_backup_stop(rb);
-	dm_put_device(ti, rb->dev);
+	rb_heir_unregister(rb);
+	rb_node_free(rb);
+	rb_free_args(rb);
 	kfree(rb);
-}
-
-static int rb_remap(struct rb_device *rb, struct bio *bio)
-{
-	bio_set_dev(bio, rb->dev->bdev);
-	bio->bi_iter.bi_sector = dm_target_offset(rb->ti,
-						  bio->bi_iter.bi_sector);
-	return DM_MAPIO_REMAPPED;
 }
 
 static int rb_map(struct dm_target *ti, struct bio *bio)
@@ -115,9 +110,9 @@ static int rb_map(struct dm_target *ti, struct bio *bio)
 	struct rb_device *rb = ti->private;
 
 	if (bio_op(bio) == REQ_OP_READ)
-		return rb_remap(rb, bio);
-	if (rb->role == RB_PRIMARY)
-		return rb_primary_map(rb, bio);
+		return rb_read_map(rb, bio);
+	if (rb_is_primary(rb))
+		return rb_write_map(rb, bio);
 	/* A flush that carries nothing changes nothing. */
 	if (bio_op(bio) == REQ_OP_WRITE && !bio_sectors(bio)) {
 		bio_set_dev(bio, rb->dev->bdev);
@@ -126,139 +121,66 @@ static int rb_map(struct dm_target *ti, struct bio *bio)
 	return DM_MAPIO_KILL;
 }
 
-/* Before the device waits for its bios. */
+static bool rb_drained(struct rb_device *rb)
+{
+	struct rb_progress progress;
+	bool drained;
+	u64 sent;
+
+	spin_lock_irq(&rb->lock);
+	rb_node_quorum_progress(rb, &progress, &sent);
+	drained = rb->state != RB_CONNECTED ||
+		  progress.applied >= rb->primary.issued;
+	spin_unlock_irq(&rb->lock);
+	return drained;
+}
+
+/*
+ * Before the device waits for its bios: those that wait for a peer that is not
+ * there must not hold it up.
+ */
 static void rb_presuspend(struct dm_target *ti)
 {
 	struct rb_device *rb = ti->private;
 
-	if (rb->role == RB_PRIMARY)
-		rb_primary_suspend(rb);
+	WRITE_ONCE(rb->primary.quiescing, true);
+	rb_node_wake(rb);
+	if (rb_is_primary(rb) && READ_ONCE(rb->state) != RB_CONNECTED)
+		rb_write_fail_waiters(rb);
 }
 
-/* After that: leave the disks of the pair at rest. */
+/*
+ * After that: leave the disks at rest.  Ends even if a peer does not catch up:
+ * one without progress is lost after the timeout.
+ */
 static void rb_postsuspend(struct dm_target *ti)
 {
 	struct rb_device *rb = ti->private;
 
-	if (rb->role == RB_PRIMARY)
-		rb_primary_drain(rb);
-	else
+	if (rb_is_primary(rb)) {
+		rb_store_wait_idle(&rb->store);
+		wait_event(rb->primary.drain_wait, rb_drained(rb));
+	} else {
+		WRITE_ONCE(rb->suspended, true);
 		rb_store_suspend(&rb->store);
+	}
+	rb_tags_sync(rb->tags);
+}
+
+/* A table loaded over another one begins its life here. */
+static int rb_preresume(struct dm_target *ti)
+{
+	return rb_heir_start(ti->private);
 }
 
 static void rb_resume(struct dm_target *ti)
 {
 	struct rb_device *rb = ti->private;
 
-	if (rb->role == RB_PRIMARY)
-		rb_primary_resume(rb);
-	else
-		rb_store_resume(&rb->store);
-}
-
-/* One snapshot of every number of the status line. */
-struct rb_numbers {
-	enum rb_state state;
-	u64 peer, issued, sent, acked;
-	struct rb_progress progress;
-	u64 inflight, early, errors;
-};
-
-static void rb_read_primary(struct rb_device *rb, struct rb_numbers *n)
-{
-	const struct rb_primary *p = &rb->primary;
-	u64 local_durable;
-
-	spin_lock_irq(&rb->store.lock);
-	local_durable = rb->store.durable;
-	spin_unlock_irq(&rb->store.lock);
-	spin_lock_irq(&rb->lock);
-	n->issued = p->issued;
-	n->sent = p->sent;
-	n->progress = p->peer;
-	n->acked = min(local_durable, p->peer.durable);
-	n->inflight = p->inflight;
-	spin_unlock_irq(&rb->lock);
-}
-
-static void rb_read_backup(struct rb_device *rb, struct rb_numbers *n)
-{
-	const struct rb_backup *b = &rb->backup;
-	bool partial = rb_net_unread(&rb->conn) || READ_ONCE(b->receiving);
-
-	if (n->state == RB_CONNECTED && rb_backup_silent(rb))
-		n->state = RB_LOST;
-	spin_lock_irq(&rb->store.lock);
-	n->progress.durable = rb->store.durable;
-	n->progress.applied = rb->store.applied;
-	spin_unlock_irq(&rb->store.lock);
-	spin_lock_irq(&rb->lock);
-	n->progress.received = b->received;
-	spin_unlock_irq(&rb->lock);
-	n->acked = READ_ONCE(b->reported);
-	n->inflight = n->progress.received - n->progress.applied + partial;
-}
-
-static void rb_read_numbers(struct rb_device *rb, struct rb_numbers *n)
-{
-	memset(n, 0, sizeof(*n));
-	spin_lock_irq(&rb->lock);
-	n->state = rb->state;
-	n->peer = rb->peer_id;
-	spin_unlock_irq(&rb->lock);
-	if (rb->role == RB_PRIMARY)
-		rb_read_primary(rb, n);
-	else
-		rb_read_backup(rb, n);
-	spin_lock_irq(&rb->store.lock);
-	n->early = rb->store.early;
-	n->errors = rb->store.errors;
-	spin_unlock_irq(&rb->store.lock);
-}
-
-/*
- * INFO: role <primary|backup> state <connecting|connected|lost> peer <id>
- *	issued <i> sent <i> acked <i> received <i> applied <i> durable <i>
- *	inflight <n> ooo <n> errors <n>
- * TABLE: the table line.
- */
-static void rb_status(struct dm_target *ti, status_type_t type,
-		      unsigned int status_flags, char *result,
-		      unsigned int maxlen)
-{
-	static const char *const states[] = {
-		[RB_CONNECTING] = "connecting",
-		[RB_CONNECTED] = "connected",
-		[RB_LOST] = "lost",
-	};
-	struct rb_device *rb = ti->private;
-	const char *role = rb->role == RB_PRIMARY ? "primary" : "backup";
-	struct rb_numbers n;
-	size_t sz = 0;
-
-	switch (type) {
-	case STATUSTYPE_INFO:
-		rb_read_numbers(rb, &n);
-		DMEMIT("role %s state %s peer %llu", role, states[n.state],
-		       n.peer);
-		DMEMIT(" issued %llu sent %llu acked %llu", n.issued, n.sent,
-		       n.acked);
-		DMEMIT(" received %llu applied %llu durable %llu",
-		       n.progress.received, n.progress.applied,
-		       n.progress.durable);
-		DMEMIT(" inflight %llu ooo %llu errors %llu", n.inflight,
-		       n.early, n.errors);
-		rb_fault_print_status(rb, result, maxlen, sz);
-		break;
-	case STATUSTYPE_TABLE:
-		rb_print_args(rb, result, maxlen);
-		break;
-	case STATUSTYPE_IMA:
-		DMEMIT_TARGET_NAME_VERSION(ti->type);
-		DMEMIT(",device=%s,role=%s,id=%llu;", rb->dev->name, role,
-		       rb->id);
-		break;
-	}
+	WRITE_ONCE(rb->primary.quiescing, false);
+	WRITE_ONCE(rb->suspended, false);
+	rb_store_resume(&rb->store);
+	rb_resync_wake(rb);
 }
 
 static int rb_iterate_devices(struct dm_target *ti,
@@ -266,31 +188,34 @@ static int rb_iterate_devices(struct dm_target *ti,
 {
 	struct rb_device *rb = ti->private;
 
-	return fn(ti, rb->dev, 0, ti->len, data);
+	return fn(ti, rb->dev, rb->tree_pages * RB_BLOCK_SECTORS, ti->len,
+		  data);
 }
 
 static void rb_io_hints(struct dm_target *ti, struct queue_limits *limits)
 {
-	limits->logical_block_size = RB_BLOCK_SIZE;
-	limits->physical_block_size = max_t(unsigned int, RB_BLOCK_SIZE,
+	limits->logical_block_size = RB_BLOCK_BYTES;
+	limits->physical_block_size = max_t(unsigned int, RB_BLOCK_BYTES,
 					    limits->physical_block_size);
-	limits->io_min = max_t(unsigned int, RB_BLOCK_SIZE, limits->io_min);
-	limits->discard_granularity = max_t(unsigned int, RB_BLOCK_SIZE,
+	limits->io_min = max_t(unsigned int, RB_BLOCK_BYTES, limits->io_min);
+	limits->discard_granularity = max_t(unsigned int, RB_BLOCK_BYTES,
 					    limits->discard_granularity);
 }
 
 static struct target_type rollbaccine_target = {
 	.name = "rollbaccine",
 	/* Raised with every change of the table line, status or messages. */
-	.version = { 0, 1, 0 },
+	.version = { 2, 0, 0 },
 	.module = THIS_MODULE,
 	.ctr = rb_ctr,
 	.dtr = rb_dtr,
 	.map = rb_map,
 	.presuspend = rb_presuspend,
 	.postsuspend = rb_postsuspend,
+	.preresume = rb_preresume,
 	.resume = rb_resume,
 	.status = rb_status,
+	.message = rb_message,
 	.iterate_devices = rb_iterate_devices,
 	.io_hints = rb_io_hints,
 };

@@ -12,6 +12,7 @@ from harness.errors import InfraError
 
 KMOD_SOURCE = CHECKOUT / "kmod"
 MODULE_FILE = "dm-rollbaccine.ko"
+SELFTEST_FILE = "dm-rollbaccine-selftest.ko"
 _SOURCES = ("Kbuild", "Makefile", "*.c", "*.h")
 
 
@@ -20,15 +21,30 @@ def build_module(root: RootTree, state: StateDir, *, faults: bool) -> Path:
 
     Raises ToolError with the compiler's last lines when it does not build.
     """
+    if faults:
+        return _build(root, state, "faults", ("FAULTS=1",), MODULE_FILE)
+    return _build(root, state, "release", (), MODULE_FILE)
+
+
+def build_selftest(root: RootTree, state: StateDir) -> Path:
+    """The module that, when it is loaded, tests the parts of the other one.
+
+    Raises ToolError as ``build_module`` does.
+    """
+    return _build(root, state, "selftest", ("SELFTEST=1",), SELFTEST_FILE)
+
+
+def _build(
+    root: RootTree, state: StateDir, kind: str, options: tuple[str, ...], product: str
+) -> Path:
     sources = sorted(path for pattern in _SOURCES for path in KMOD_SOURCE.glob(pattern))
     if not sources:
         raise InfraError(f"no module sources in {KMOD_SOURCE}")
-    kind = "faults" if faults else "release"
-    words = [f"KVER={root.release}", *(["FAULTS=1"] if faults else [])]
+    words = [f"KVER={root.release}", *options]
     key = content_key([root.path.parent.name, *words, *sources])
 
     def compile_module(work: Path) -> None:
         what = f"building the kernel module for {root.release}"
-        make_inside(root, sources, words, work / MODULE_FILE, what)
+        make_inside(root, sources, words, work / product, what)
 
-    return built(state.cache, f"kmod-{root.release}-{kind}-{key}", compile_module) / MODULE_FILE
+    return built(state.cache, f"kmod-{root.release}-{kind}-{key}", compile_module) / product

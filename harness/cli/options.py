@@ -17,6 +17,7 @@ from harness.run.options import (
     DEFAULT_BOOT_TIMEOUT_S,
     DEFAULT_TIMEOUT_S,
     AcceleratorChoice,
+    Encryption,
     Impostor,
 )
 from harness.run.targets import TARGET_NAMES
@@ -65,6 +66,9 @@ def machine_options(command: Command) -> Command:
                          help="auto uses KVM only if a guest is seen to boot on it"),
             click.option("--connect", metavar="URI",
                          help="libvirt connection  [default: the embedded driver]"),
+            click.option("--encryption", type=click.Choice([e.value for e in Encryption]),
+                         default=Encryption.ON.value, show_default=True,
+                         help="off: the target has no key and does not authenticate either"),
             click.option("--defect", metavar="NAME",
                          help="build the module with seeded defects and switch this one on"),
             click.option("--impostor", type=click.Choice([i.value for i in Impostor]),

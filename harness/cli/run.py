@@ -19,7 +19,7 @@ from harness.events import EventBus
 from harness.report.console import ConsoleReporter, new_console
 from harness.run import exercises
 from harness.run.campaign import run_campaign
-from harness.run.options import AcceleratorChoice, Impostor, RunOptions
+from harness.run.options import AcceleratorChoice, Encryption, Impostor, RunOptions
 from harness.run.plan import ExercisePlan, Plan, WorkloadPlan
 from harness.run.targets import check_target
 
@@ -43,6 +43,7 @@ def run_options(**values: Any) -> RunOptions:
     values["fs"] = tuple(dict.fromkeys(values["fs"]))
     values["only"] = tuple(values["only"])
     values["accel"] = AcceleratorChoice(values["accel"])
+    values["encryption"] = Encryption(values["encryption"])
     values["impostor"] = Impostor(values["impostor"]) if values["impostor"] else None
     options = RunOptions(**values)
     check_target(options)

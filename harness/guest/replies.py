@@ -17,6 +17,7 @@ from harness.model.tree import Entry, FileKind, Tree
 _TREE_WORDS = 18
 _DIGEST_BYTES = 16
 _NONE = "-"
+_LIST = "peers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,23 @@ def differing_blocks(one: Mapping[int, str], other: Mapping[int, str]) -> tuple[
 
 
 def parse_status(text: str) -> dict[str, str]:
-    """``key value`` pairs of a target's status; ``ProtocolError`` for a key without a value."""
+    """``key value`` pairs of a target's status; ``ProtocolError`` for a key without a value.
+
+    ``peers`` is a count, and so many words follow it: they become one, with commas.
+    """
     words = text.split()
-    if len(words) % 2:
-        raise ProtocolError(f"status is not made of pairs: {text[:200]!r}")
-    return dict(zip(words[::2], words[1::2], strict=True))
+    pairs: dict[str, str] = {}
+    while words:
+        if len(words) < 2:
+            raise ProtocolError(f"status is not made of pairs: {text[:200]!r}")
+        key, value = words[:2]
+        del words[:2]
+        if key == _LIST and value.isdigit():
+            count = int(value)
+            value = ",".join(words[:count])
+            del words[:count]
+        pairs[key] = value
+    return pairs
 
 
 def tool_result(ok: bool, status: int, payload: bytes) -> ToolResult:

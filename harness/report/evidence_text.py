@@ -16,15 +16,17 @@ _MOST_CHECKS = 50
 _MOST_CONSOLE_LINES = 60
 
 
-_MAKES_A_DIFFERENCE = ("profile", "defect", "impostor", "link_delay_ms")
-"""Options of a run without which a case may come out another way."""
+_MAKES_A_DIFFERENCE = {
+    "profile": None, "encryption": "on", "defect": None, "impostor": None, "link_delay_ms": 0,
+}  # fmt: skip
+"""Options of a run without which a case may come out another way -> what goes without saying."""
 
 
 def replay_command(result: CaseResult, info: RunInfo) -> str:
     """The command that runs this case of the run ``info`` again and shows its diff."""
     words = ["harness", "replay", str(result.case_id)]
-    for name in _MAKES_A_DIFFERENCE:
-        if value := info.options.get(name):
+    for name, default in _MAKES_A_DIFFERENCE.items():
+        if (value := info.options.get(name)) not in (None, default):
             words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)
 

@@ -33,6 +33,13 @@ class Impostor(StrEnum):
     """Somebody else's files."""
 
 
+class Encryption(StrEnum):
+    """Whether the target encrypts and authenticates what it stores and sends."""
+
+    ON = "on"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """All options of a run, resolved; recorded in ``run.json`` as they are."""
@@ -55,6 +62,7 @@ class RunOptions:
     keep_pair: bool = False
     timeout_s: float = DEFAULT_TIMEOUT_S
     boot_timeout_s: float = DEFAULT_BOOT_TIMEOUT_S
+    encryption: Encryption = Encryption.ON
     defect: str | None = None
     impostor: Impostor | None = None
     link_delay_ms: int = 0

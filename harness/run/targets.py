@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from harness.build.image import MicroImage
 from harness.errors import UsageError
-from harness.run.options import RunOptions
+from harness.run.options import Encryption, RunOptions
 from harness.run.pair import BACKUP_ADDRESS, PRIMARY_ADDRESS
 from harness.target.base import Target
 from harness.target.drbd import PROTOCOLS, DrbdTarget
@@ -26,21 +26,26 @@ def check_target(options: RunOptions) -> None:
     check_defect(options.defect)
     if options.defect is not None and options.target != RollbaccineTarget.name:
         raise _no_effect("defect", options, f"only {RollbaccineTarget.name} has seeded defects")
+    if options.encryption is Encryption.OFF and options.target != RollbaccineTarget.name:
+        raise _no_effect("encryption", options, f"only {RollbaccineTarget.name} encrypts")
     if options.target == CONTROL:
         for name in ("impostor", "link_delay_ms"):
             if getattr(options, name):
                 raise _no_effect(name.replace("_", "-"), options, "it has no backup")
 
 
-def make_target(name: str, image: MicroImage, defect: str | None = None) -> Target:
+def make_target(
+    name: str, image: MicroImage, defect: str | None = None, *, encryption: bool = True
+) -> Target:
     """A fresh driver of the target ``name``; UsageError when there is none, or no such defect.
 
-    ``defect`` is for the module's own target only.
+    ``defect`` and ``encryption`` are for the module's own target only.
     """
     if name == LinearTarget.name:
         return LinearTarget()
     if name == RollbaccineTarget.name:
-        return RollbaccineTarget(image.module, BACKUP_ADDRESS, defect)
+        addresses = (PRIMARY_ADDRESS, BACKUP_ADDRESS)
+        return RollbaccineTarget(image.module, addresses, defect, encryption=encryption)
     if name in PROTOCOLS:
         addresses = PRIMARY_ADDRESS, BACKUP_ADDRESS
         return DrbdTarget(name, image.on_demand["drbd"], addresses)

@@ -20,7 +20,7 @@ from harness.run.bench import Bench, Observation
 from harness.run.exercises import Exercise
 from harness.run.filesystems import FILE_SYSTEMS, RAW
 from harness.run.impostor import install_impostor, remove_impostor
-from harness.run.options import RunOptions
+from harness.run.options import Encryption, RunOptions
 from harness.run.pair import Pair, PairBuilder
 from harness.run.plan import Case
 from harness.run.targets import CONTROL, make_target
@@ -172,7 +172,8 @@ class Worker:
             guest.agent.run_all(modules, deadline)
         defect = self._options.defect if target_name != CONTROL else None
         impostor = self._options.impostor if target_name != CONTROL else None
-        target = make_target(target_name, self._builder.image, defect)
+        encrypted = self._options.encryption is Encryption.ON
+        target = make_target(target_name, self._builder.image, defect, encryption=encrypted)
         bench = Bench(pair, target, fs, impostor is not None)
         bench.set_up()
         self._ready = True

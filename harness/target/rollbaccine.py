@@ -12,6 +12,7 @@ from harness.guest.agent import Agent
 from harness.target.base import Line, Standing, standing_by_index
 
 _NAME = "replicated"
+_ROLES = ("primary", "backup")
 _DISK = "/dev/vda"
 _SECTOR_BYTES = 512
 _FIRST_PORT = 12000
@@ -22,7 +23,10 @@ _CONNECT_TIMEOUT_MS = 20_000
 _PEER_TIMEOUT_MS = 30_000
 # Over all targets of this process: a pair gets a new driver object with each target set up on it.
 _incarnations = itertools.count(1)
-# Side on which each seeded defect of a FAULTS=1 module is switched on.
+# The key is no secret: it protects the disks of a test from nobody. Its name is that of a harness.
+_KEY_NAME = "harness:replicated"
+_KEY_HEX = bytes(range(32)).hex()
+_NO_KEY = "-"
 DEFECTS = {
     "early_ack": "primary",
     "drop_write": "backup",
@@ -30,7 +34,14 @@ DEFECTS = {
     "skip_last_page": "backup",
     "ignore_discard": "backup",
     "corrupt_byte": "backup",
+    "nonce_reuse": "primary",
+    "skip_tag_check": "backup",
+    "stale_tag": "backup",
+    "ack_before_durable": "backup",
+    "resync_skip": "primary",
+    "ignore_epoch": "backup",
 }
+"""Side on which each seeded defect of a FAULTS=1 module is switched on."""
 
 
 def check_defect(defect: str | None) -> None:
@@ -50,46 +61,60 @@ class RollbaccineTarget:
     def __init__(
         self,
         module: str,
-        backup_address: str,
+        addresses: tuple[str, str],
         defect: str | None = None,
         *,
+        encryption: bool = True,
         disk: str = _DISK,
         device: str = _NAME,
     ) -> None:
-        """``device`` is the device mapper's name of what is made on ``disk``."""
+        """``addresses`` of primary and backup; ``device`` is the name of what is made on ``disk``.
+
+        UsageError for a defect that does not exist.
+        """
         check_defect(defect)
         self.mount_device = self.inspect_device = f"/dev/mapper/{device}"
         self._disk = disk
         self._device = device
         self._module = module
-        self._address = backup_address
+        self._addresses = dict(zip(_ROLES, addresses, strict=True))
         self._defect = defect
+        self._encryption = encryption
         self._incarnation = 0
 
     def create(self, primary: Agent, backup: Agent, length: int, deadline: Deadline) -> None:
+        # A new cluster reads as zeros, whatever an earlier one left on the disks.
         self._incarnation = next(_incarnations)
         for runner, role in ((backup, "backup"), (primary, "primary")):
-            lines: list[Line] = [
-                ("insmod", self._module),
-                ("zero", self._disk, str(length)),
-                ("dm-create", self._device, "-", "RW", self._table(role, length)),
-            ]
+            lines: list[Line] = [("insmod", self._module)]
+            if self._encryption:
+                lines.append(("key-add", "logon", _KEY_NAME, _KEY_HEX))
+            lines.append(("dm-create", self._device, "-", "RW", self._table(role, length)))
             runner.run_all(lines, deadline)
         connected = ("dm-wait", self._device, str(_CONNECT_TIMEOUT_MS), "state==connected")
         for runner in (backup, primary):
             runner.run(connected, deadline)
 
     def _table(self, role: str, length: int) -> str:
-        # A fresh port per incarnation: a late connection of an earlier pair cannot reach this one.
-        port = _FIRST_PORT + self._incarnation % _PORTS
-        table = f"0 {length // _SECTOR_BYTES} rollbaccine {self._disk} {role}"
-        # Identities are never used twice, neither by the two nodes nor over incarnations.
-        identity = 2 * self._incarnation + (role == "backup")
-        table += f" {identity} {self._address} {port}"
+        other = _ROLES[1 - _ROLES.index(role)]
+        key = f"logon:{_KEY_NAME}" if self._encryption else _NO_KEY
+        words = [f"0 {length // _SECTOR_BYTES} rollbaccine {self._disk} {role}"]
+        words += [str(self._identity(role)), key, self._listens(role)]
+        words += ["1", str(self._identity(other)), self._listens(other)]
         features = f"peer_timeout_ms {_PEER_TIMEOUT_MS}"
+        if role == "primary":
+            features = f"create {features}"
         if self._defect is not None and DEFECTS[self._defect.partition(":")[0]] == role:
             features += f" fault {self._defect}"
-        return f"{table} {len(features.split())} {features}"
+        return " ".join([*words, str(len(features.split())), features])
+
+    def _identity(self, role: str) -> int:
+        """Never used twice, neither by the two nodes nor over incarnations."""
+        return 2 * self._incarnation + _ROLES.index(role)
+
+    def _listens(self, role: str) -> str:
+        # A fresh port per incarnation: a late connection of an earlier pair cannot reach this one.
+        return f"{self._addresses[role]}:{_FIRST_PORT + self._incarnation % _PORTS}"
 
     def remove(self, primary: Agent, backup: Agent, deadline: Deadline) -> None:
         for runner in (primary, backup):

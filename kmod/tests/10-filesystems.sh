@@ -2,7 +2,7 @@
 # Files written and synced on the primary are on the backup's device, which can
 # be mounted read-only, and both disks end equal.
 . ./lib.sh
-MIB=320
+MIB=310
 make_disks
 
 try_fs() { # try_fs MKFS OPTIONS-FOR-A-READ-ONLY-MOUNT

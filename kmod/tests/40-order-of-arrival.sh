@@ -17,8 +17,6 @@ must is rbp acked "$(get rbp issued)"
 unpair
 
 # A write that comes shortly before the backup simply waits for it.
-must dd if=/dev/zero of="$A" bs=1M count=1 oflag=direct status=none
-must dd if=/dev/zero of="$D" bs=1M count=1 oflag=direct status=none
 must primary peer_timeout_ms 20000
 write_blocks "$P" 0 16 conv=fsync &
 writer=$!

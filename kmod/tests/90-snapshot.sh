@@ -12,7 +12,7 @@ sum=$(sha256sum <"$WORK/mnt/file")
 until_true 20 drained
 truncate -s 32M "$WORK/cow.img"
 cow=$(losetup -f --show "$WORK/cow.img")
-before=$(sha256sum <"$D")
+before=$(sha256sum <"$B")
 must dmsetup create rbsnap --table "0 $SECTORS snapshot $B $cow N 8"
 mkdir -p "$WORK/snap"
 must mount /dev/mapper/rbsnap "$WORK/snap"
@@ -21,8 +21,10 @@ must touch "$WORK/snap/new"
 must umount "$WORK/snap"
 must dmsetup remove rbsnap
 losetup -d "$cow"
-[ "$(sha256sum <"$D")" = "$before" ] || fail "the snapshot changed the backup"
+blockdev --flushbufs "$B"
+[ "$(sha256sum <"$B")" = "$before" ] || fail "the snapshot changed the backup"
 must touch "$WORK/mnt/more"
 must umount "$WORK/mnt"
-unpair
+until_true 20 drained
 must same_disks
+unpair

@@ -56,12 +56,25 @@ free_disks() {
 }
 
 # primary [FEATURES...], backup [FEATURES...]: on $PDISK and $BDISK if set.
-primary() { node rbp "${PDISK:-$A}" primary 1 "$@"; }
+primary() { node rbp "${PDISK:-$A}" primary 1 "$@" create; }
 backup() { node rbb "${BDISK:-$D}" backup 2 "$@"; }
 
-node() { # node NAME DISK ROLE ID [FEATURES...]
-	local name=$1 line
-	line="0 ${LENGTH:-$SECTORS} rollbaccine $2 $3 $4 127.0.0.1 $PORT"
+# A key as keyctl would put it there for an administrator.
+add_key() { # add_key NAME [BYTES]
+	head -c "${2:-32}" /dev/urandom | keyctl padd logon "rollbaccine:$1" @u >/dev/null
+}
+
+KEY=${KEY:-logon:rollbaccine:test}
+keyctl link @u @s || exit 70
+keyctl search @u logon rollbaccine:test >/dev/null 2>&1 || add_key test || exit 70
+
+node() { # node NAME DISK ROLE ID [FEATURES...]: ids are 1, 2, 3, ...
+	local name=$1 line id peers=
+	for ((id = 1; id <= ${NODES:-2}; id++)); do
+		[ $id = "$4" ] || peers="$peers $id 127.0.0.1:$((PORT + id))"
+	done
+	line="0 ${LENGTH:-$SECTORS} rollbaccine $2 $3 $4 $KEY 127.0.0.1:$((PORT + $4))"
+	line="$line $((${NODES:-2} - 1))$peers"
 	shift 4
 	[ $# -eq 0 ] || line="$line $# $*"
 	dmsetup create "$name" --table "$line" 2>>"$WORK/dmsetup.log"
@@ -92,10 +105,11 @@ unpair() {
 	must dmsetup remove --retry rbb
 }
 
-same_disks() { # the disks themselves, not what is cached of them
-	blockdev --flushbufs "$A"
-	blockdev --flushbufs "$D"
-	cmp -n $((MIB << 20)) "$A" "$D"
+# Both nodes return the same data, and so do their disks where it was written.
+same_disks() {
+	blockdev --flushbufs "$P"
+	blockdev --flushbufs "$B"
+	cmp "$P" "$B"
 }
 
 write_blocks() { # write_blocks DEVICE FIRST COUNT [dd options]: random 4 KiB
@@ -111,7 +125,7 @@ clean_up() {
 	for pid in $(jobs -p); do kill -9 "$pid" 2>/dev/null; done
 	wait 2>/dev/null
 	mountpoint -q "$WORK/mnt" && umount "$WORK/mnt"
-	for name in rbsnap rbp rbp2 rbb rbbad rbunder; do
+	for name in rbsnap rbp rbb rbc rbbad rbunder; do
 		dmsetup info "$name" >/dev/null 2>&1 || continue
 		dmsetup remove --retry "$name" ||
 			dmsetup remove --force --retry "$name"

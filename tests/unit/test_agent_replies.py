@@ -50,6 +50,8 @@ def test_a_status_is_made_of_pairs() -> None:
     assert parse_status("role backup applied 12\n") == {"role": "backup", "applied": "12"}
     with pytest.raises(ProtocolError):
         parse_status("role backup applied")
+    listed = parse_status("epoch 1 peers 2 7:insync:9 8:down:0 injected 3")
+    assert listed == {"epoch": "1", "peers": "7:insync:9,8:down:0", "injected": "3"}
 
 
 def test_a_name_listed_twice_is_two_entries() -> None:

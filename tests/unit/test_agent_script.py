@@ -51,6 +51,13 @@ def test_words_hold_any_text(agent: Agent) -> None:
     assert result.results[0].text == f"{odd}."
 
 
+@pytest.mark.parametrize("payload", ["", "abc", "c0ffeeXX", "+1", "0x", "c0ff ee"])
+def test_a_key_that_is_no_hex_is_refused_and_not_told(agent: Agent, payload: str) -> None:
+    result = run(agent, ["key-add", "user", "harness:test", payload]).results[0]
+    assert result.status == -errno.EINVAL
+    assert result.text == "payload: EINVAL: is not told here"
+
+
 def test_a_run_that_keeps_going_reports_every_failing_step(agent: Agent, root: Path) -> None:
     result = run(
         agent,

@@ -16,7 +16,7 @@ from harness.errors import AgentError, InfraError, UsageError
 from harness.guest.fake import Command, GuestHangs, Reply
 from harness.run import scripts
 from harness.run.filesystems import EXT4, FILE_SYSTEMS
-from harness.run.options import Impostor, RunOptions
+from harness.run.options import Encryption, Impostor, RunOptions
 from harness.run.targets import TARGET_NAMES, check_target, make_target
 from harness.target.rollbaccine import DEFECTS
 from harness.vm.ports import MachineState
@@ -188,12 +188,27 @@ def test_the_target_is_set_up_on_both_sides_the_backup_first(tmp_path: Path) -> 
     for role, words in found.items():
         assert words[:4] == ["0", str(32 * MIB // 512), "rollbaccine", "/dev/vda"]
         assert words[4] == role
-    assert found["primary"][6:8] == found["backup"][6:8], "one address and port for both"
-    assert found["primary"][5] != found["backup"][5], "but an identity each"
+        assert words[6].startswith("logon:")
+        assert words[8] == "1", "one peer"
+    primary, backup = found["primary"], found["backup"]
+    assert primary[5] != backup[5], "an identity each"
+    assert (primary[5], primary[7]) == tuple(backup[9:11]), "the backup knows the primary"
+    assert (backup[5], backup[7]) == tuple(primary[9:11]), "and the primary the backup"
+    assert "create" in primary[11:]
+    assert "create" not in backup[11:]
     for role in ("primary", "backup"):
         words = [command[0] for who, command in world.log if who == role]
-        assert words.index("insmod") < words.index("zero") < words.index("dm-create")
+        assert words.index("insmod") < words.index("key-add") < words.index("dm-create")
         assert words.index("dm-create") < words.index("dm-wait")
+
+
+def test_without_encryption_there_is_no_key(tmp_path: Path) -> None:
+    world = World()
+    pair = world.builder(tmp_path).boot("0-1")
+    target = make_target("rollbaccine", IMAGE, encryption=False)
+    target.create(pair.primary.agent, pair.backup.agent, MIB, soon())
+    assert {words[6] for words in tables(world).values()} == {"-"}
+    assert "key-add" not in {command[0] for _, command in world.log}
 
 
 def test_nothing_of_an_earlier_target_is_used_again(tmp_path: Path) -> None:
@@ -206,7 +221,7 @@ def test_nothing_of_an_earlier_target_is_used_again(tmp_path: Path) -> None:
             target.create(pair.primary.agent, pair.backup.agent, MIB, soon())
             found = tables(world)
             seen |= {found["primary"][5], found["backup"][5]}
-            seen.add("port " + found["primary"][7])
+            seen.add("port " + found["primary"][7].partition(":")[2])
     assert len(seen) == 3 * 2 * 3
 
 
@@ -216,7 +231,7 @@ def test_a_defect_is_switched_on_at_its_side(tmp_path: Path, defect: str, side: 
     pair = world.builder(tmp_path).boot("0-1")
     target = make_target("rollbaccine", IMAGE, f"{defect}:5")
     target.create(pair.primary.agent, pair.backup.agent, MIB, soon())
-    features = {role: words[8:] for role, words in tables(world).items()}
+    features = {role: words[11:] for role, words in tables(world).items()}
     assert all(int(words[0]) == len(words) - 1 for words in features.values())
     assert {role for role, words in features.items() if "fault" in words} == {side}
     assert features[side][-2:] == ["fault", f"{defect}:5"]
@@ -269,6 +284,8 @@ def options(**changes: object) -> RunOptions:
         {"target": "linear", "defect": "drop_write"},
         {"target": "drbd", "defect": "drop_write"},
         {"target": "linear", "impostor": Impostor.EMPTY},
+        {"target": "drbd", "encryption": Encryption.OFF},
+        {"target": "linear", "encryption": Encryption.OFF},
         {"target": "linear", "link_delay_ms": 5},
     ],
 )

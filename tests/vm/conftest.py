@@ -12,7 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pair_cluster
 import pytest
+from kmod_guest import Machines, machines
+from pair_cluster import Cluster
+from pair_guest import Duo, duo
 
 from harness.model.case import CaseResult
 from harness.report.load import Run, load_run
@@ -38,6 +42,27 @@ def _machines() -> None:
     if os.environ.get("HARNESS_REQUIRE_VM") == "1":
         pytest.fail(reason)
     pytest.skip(f"{reason}; HARNESS_REQUIRE_VM=1 turns this skip into a failure")
+
+
+@pytest.fixture(scope="session")
+def on() -> Iterator[Machines]:
+    """One hypervisor for all tests that boot guests in this process."""
+    with machines() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def pair(on: Machines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Duo]:
+    """A pair of guests that stays up from test to test."""
+    made = duo(on, tmp_path_factory.mktemp("pair"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cluster(pair: Duo) -> Iterator[Cluster]:
+    """A primary and a backup, still to be created, of which nothing is left afterwards."""
+    yield from pair_cluster.cluster(pair)
 
 
 @dataclass(frozen=True)

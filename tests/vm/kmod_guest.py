@@ -54,6 +54,7 @@ _PREPARE = (
     ("ln", "-s", "/proc/self/fd", "/dev/fd"),
     ("mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"),
     ("modprobe", "-a", "dm-flakey", "dm-snapshot", "loop", "xfs", "btrfs"),
+    ("modprobe", "-a", "ctr", "gcm", "ghash-generic", "aesni-intel"),
 )
 _TOOL_TIMEOUT_S = 60.0
 

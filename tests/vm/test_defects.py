@@ -3,7 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+import test_pair_errors
+import test_pair_failover
+import test_pair_recover
+import test_pair_tamper
 from conftest import Harness
 
 from harness.model.verdict import Verdict
@@ -20,10 +26,29 @@ _CAUGHT_BY = {
     "ignore_discard": "device",
     "corrupt_byte": "smoke",
 }
+# What shows only when a disk is tampered with, a node restarts, a link is cut or a leader deposed:
+# the test in which it is switched on, beside the same test without it.
+_CAUGHT_IN_A_PAIR = {
+    "nonce_reuse": test_pair_tamper.test_no_key_stream_is_used_twice,
+    "skip_tag_check": test_pair_tamper.test_tampered_blocks_are_repaired_from_the_peer,
+    "stale_tag": test_pair_tamper.test_backup_with_an_old_disk_finds_every_stale_block,
+    "ack_before_durable": test_pair_errors.test_flush_waits_for_the_backups_disk,
+    "resync_skip": test_pair_recover.test_only_what_was_missed_is_copied_after_a_cut,
+    "ignore_epoch": test_pair_failover.test_a_third_node_does_not_follow_a_deposed_primary,
+}
 
 
-def test_every_defect_has_a_suite_that_catches_it() -> None:
-    assert _CAUGHT_BY.keys() == DEFECTS.keys()
+def test_every_defect_has_something_that_catches_it() -> None:
+    assert _CAUGHT_BY.keys() | _CAUGHT_IN_A_PAIR.keys() == DEFECTS.keys()
+
+
+@pytest.mark.parametrize(("defect", "check"), _CAUGHT_IN_A_PAIR.items())
+def test_a_pair_test_runs_with_and_without_the_defect(
+    defect: str, check: Callable[..., None]
+) -> None:
+    marks = {mark.args[0]: mark.args[1] for mark in check.pytestmark}  # type: ignore[attr-defined]
+    switched = {value and value.partition(":")[0] for value in marks["defect"]}
+    assert switched == {None, defect}
 
 
 @pytest.mark.parametrize("defect", sorted(_CAUGHT_BY))

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kmod_guest import Machines, kmod_guest, machines
+from kmod_guest import Machines, kmod_guest
 
 from harness.build.kmod import KMOD_SOURCE, build_module
 from harness.build.profile import load_profile
@@ -18,12 +17,6 @@ TESTS = sorted(path.name for path in (KMOD_SOURCE / "tests").glob("[0-9]*.sh"))
 # Debugging of slabs, emulation and a busy host add up.
 _TIMEOUT_S = 3600
 _FAULTS_TESTS = ("95-faults.sh",)
-
-
-@pytest.fixture(scope="module")
-def on() -> Iterator[Machines]:
-    with machines() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("profile", ["debian-12", "debian-12-6.12"])

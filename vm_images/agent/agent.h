@@ -206,6 +206,7 @@ void kernel_log_since_mark(struct buf *out);
 void after_response(void);
 int cmd_insmod(const struct cmd *cmd, struct buf *out);
 int cmd_rmmod(const struct cmd *cmd, struct buf *out);
+int cmd_key_add(const struct cmd *cmd, struct buf *out);
 int cmd_netup(const struct cmd *cmd, struct buf *out);
 int cmd_mount(const struct cmd *cmd, struct buf *out);
 int cmd_umount(const struct cmd *cmd, struct buf *out);

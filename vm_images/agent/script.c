@@ -55,6 +55,7 @@ static const struct command commands[] = {
 	{ "exec", 2, -1, cmd_exec, false },
 	{ "insmod", 1, 2, cmd_insmod, true },
 	{ "rmmod", 1, 1, cmd_rmmod, true },
+	{ "key-add", 3, 3, cmd_key_add, false },
 	{ "netup", 2, 2, cmd_netup, false },
 	{ "net-delay", 2, 2, cmd_net_delay, false },
 	{ "drop-caches", 0, 1, cmd_drop_caches, false },

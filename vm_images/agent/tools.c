@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <linux/module.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #define KERNEL_LINES_MAX 20
+#define KEY_BYTES_MAX 1024
 
 static enum { AFTER_NOTHING, AFTER_POWEROFF, AFTER_PANIC } after;
 
@@ -109,6 +111,35 @@ int cmd_rmmod(const struct cmd *cmd, struct buf *out)
 {
 	if (syscall(SYS_delete_module, cmd->argv[1], O_NONBLOCK) < 0)
 		return fail(out, "delete_module", "%s", cmd->argv[1]);
+	return 0;
+}
+
+static bool parse_hex(const char *text, uint8_t *bytes, size_t room, size_t *len)
+{
+	unsigned int byte;
+
+	for (*len = 0; text[0] && text[1] && *len < room; text += 2) {
+		if (strspn(text, "0123456789abcdefABCDEF") < 2 || sscanf(text, "%2x", &byte) != 1)
+			return false;
+		bytes[(*len)++] = (uint8_t)byte;
+	}
+	return *len && !*text;
+}
+
+/*
+ * key-add TYPE DESCRIPTION HEX: into the keyring of the user, where the kernel looks on behalf of
+ * every process of ours that has no session. A key of that name gets the new payload.
+ */
+int cmd_key_add(const struct cmd *cmd, struct buf *out)
+{
+	uint8_t payload[KEY_BYTES_MAX];
+	size_t len;
+
+	if (!parse_hex(cmd->argv[3], payload, sizeof(payload), &len))
+		return fail_with(EINVAL, out, "payload", "is not told here");
+	if (syscall(SYS_add_key, cmd->argv[1], cmd->argv[2], payload, len,
+		    KEY_SPEC_USER_KEYRING) < 0)
+		return fail(out, "add_key", "%s %s", cmd->argv[1], cmd->argv[2]);
 	return 0;
 }
 

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tests of the module's parts that run in the kernel (``SELFTEST=1``), in a guest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kmod_guest import KmodGuest, Machines, kmod_guest, machines
+
+from harness.build.kmod import SELFTEST_FILE, build_selftest
+from harness.build.profile import load_profile
+from harness.build.rootfs import build_root
+from harness.config import state_dir
+
+_TIMEOUT_S = 900
+_DISK = "/dev/ram0"
+_PARTS = ("crypto", "session", "tags", "tree")
+_MODULES = ("gcm", "ctr", "dm-mod", "brd")
+_COMPLAINTS = ("BUG", "WARNING:", "Call Trace", "hung task", "pins left")
+_KEYS = {"good": "0123456789abcdef" * 2, "short": "0123456789abcdef"}
+
+
+@pytest.fixture(scope="module")
+def on() -> Iterator[Machines]:
+    with machines() as opened:
+        yield opened
+
+
+def _load(guest: KmodGuest, *parameters: str) -> tuple[bool, str]:
+    """Load the module; whether it loaded, and what the kernel said."""
+    guest.run("dmesg", "--clear")
+    loaded = guest.run("insmod", f"/opt/kmod/{SELFTEST_FILE}", *parameters, timeout_s=_TIMEOUT_S)
+    if loaded.ok:
+        assert guest.run("rmmod", SELFTEST_FILE.removesuffix(".ko")).ok
+    return loaded.ok, guest.run("dmesg").text
+
+
+@pytest.mark.parametrize("profile", ["debian-12", "debian-12-6.12"])
+def test_parts_pass_their_tests_in_the_kernel(on: Machines, profile: str, tmp_path: Path) -> None:
+    module = build_selftest(build_root(load_profile(profile), state_dir()), state_dir())
+    with kmod_guest(on, profile, tmp_path, faults=False, files=[module]) as guest:
+        assert guest.run("modprobe", "-a", *_MODULES).ok
+        for name, secret in _KEYS.items():
+            assert guest.run("keyctl", "add", "logon", f"rb:{name}", secret, "@u").ok
+        ok, log = _load(guest, "key=logon:rb:good", f"disk={_DISK}")
+        assert ok, log
+        for part in _PARTS:
+            assert f"selftest: {part}: ok" in log
+        assert not [word for word in _COMPLAINTS if word in log], log
+        # It can fail: a key that is too short, and one that is not there.
+        for name in ("short", "none"):
+            ok, log = _load(guest, "only=none", f"key=logon:rb:{name}")
+            assert not ok
+            assert f"key logon:rb:{name}: error" in log
