@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from io_arms import DRBD, LINEAR, Arm, arm_names, booted, cpu_seconds, disk_bytes, set_up
+from io_arms import DRBD, LINEAR, Arm, arm_names, booted, cpu_seconds, disk_bytes, opened, set_up
 from io_fio import JOBS, Job, Measured, fill, run_job
 from io_table import spread
 
@@ -103,7 +103,7 @@ def main() -> None:
         names = (LINEAR, *names)
     length = options.mib * _MIB
     table = Table()
-    with booted(options.profile, disk_bytes(len(names), length)) as (lab, pair):
+    with opened(options.profile) as lab, booted(lab, disk_bytes(len(names), length)) as pair:
         arms = set_up(lab, pair, names, length)
         for arm in arms:
             fill(pair.primary.agent, arm.device, length)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 
-from io_arms import REPLICATED, Arm, booted, disk_bytes, set_up, tear_down
+from io_arms import REPLICATED, Arm, booted, disk_bytes, opened, set_up, tear_down
 from io_fio import fill
 
 from harness.build.profile import DEFAULT_PROFILE
 from harness.deadline import Deadline
 from harness.guest.replies import parse_status
+from harness.run.laboratory import Laboratory
 from harness.run.pair import Guest, Pair
 
 _GIB = 1 << 30
@@ -67,18 +68,24 @@ def main() -> None:
     parser.add_argument("--profile", default=DEFAULT_PROFILE)
     parser.add_argument("--arm", action="append", choices=REPLICATED, help="may be repeated")
     options = parser.parse_args()
-    for name in options.arm or REPLICATED:
-        for gib in options.gib:
-            length = int(gib * _GIB)
-            with booted(options.profile, disk_bytes(1, length)) as (lab, pair):
-                # A small device first: what the modules take when loaded is not the device's.
-                tear_down(pair, set_up(lab, pair, (name,), _SMALL))
-                before = used_by_both(pair)
-                (arm,) = set_up(lab, pair, (name,), length)
-                show("made", before, pair, arm, gib)
-                if gib <= options.fill_gib:
-                    fill(pair.primary.agent, arm.device, length)
-                    show("written", before, pair, arm, gib)
+    with opened(options.profile) as lab:
+        for name in options.arm or REPLICATED:
+            for gib in options.gib:
+                measure(lab, name, gib, written=gib <= options.fill_gib)
+
+
+def measure(lab: Laboratory, name: str, gib: float, *, written: bool) -> None:
+    """Print the figures of one device on a pair of its own."""
+    length = int(gib * _GIB)
+    with booted(lab, disk_bytes(1, length)) as pair:
+        # A small device first: what the modules take when loaded is not the device's.
+        tear_down(pair, set_up(lab, pair, (name,), _SMALL))
+        before = used_by_both(pair)
+        (arm,) = set_up(lab, pair, (name,), length)
+        show("made", before, pair, arm, gib)
+        if written:
+            fill(pair.primary.agent, arm.device, length)
+            show("written", before, pair, arm, gib)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from io_arms import DRBD, REPLICATED, Arm, booted, disk_bytes, set_up
+from io_arms import DRBD, REPLICATED, Arm, booted, disk_bytes, opened, set_up
 from io_fio import fill, scatter
 from io_table import spread
 
@@ -76,15 +76,19 @@ def recover_drbd(case: Case) -> float:
     assert isinstance(target, DrbdTarget)
     primary, backup = case.pair.primary.agent, case.pair.backup.agent
     if case.stale:
-        _run(backup, target.disconnect_line(of_backup=True))
+        for agent, of_backup in ((backup, True), (primary, False)):
+            _run(agent, target.disconnect_line(of_backup))
         scatter(primary, case.arm.device, case.length, case.stale)
-        begin = target.connect_line(of_backup=True)
+        started = time.monotonic()
+        # Both, since a node that has been waiting tries again only now and then.
+        for agent, of_backup in ((backup, True), (primary, False)):
+            _run(agent, target.connect_line(of_backup))
     else:
-        begin = ("exec", _TIMEOUT_MS, _DRBDSETUP, "invalidate", "0")
-    started = time.monotonic()
-    _run(backup, begin)
-    # The primary's status: it counts what is out of sync from the moment it is connected.
-    _run(primary, ("file-wait", _DRBD_STATUS, _TIMEOUT_MS, "cs==Connected", "oos==0"))
+        started = time.monotonic()
+        _run(backup, ("exec", _TIMEOUT_MS, _DRBDSETUP, "invalidate", "0"))
+    # The backup knows before anybody else that it is not up to date.
+    whole = ("cs==Connected", "ds==UpToDate/UpToDate", "oos==0")
+    _run(backup, ("file-wait", _DRBD_STATUS, _TIMEOUT_MS, *whole))
     return time.monotonic() - started
 
 
@@ -111,24 +115,25 @@ def main() -> None:
     length = options.mib * _MIB
     few = max(1, int(length // _BLOCK * options.percent / 100))
     print(f"{options.mib} MiB, seconds: min median max of {options.rounds}")
-    for name in options.arm or REPLICATED:
-        with booted(options.profile, disk_bytes(1, length)) as (lab, pair):
-            (arm,) = set_up(lab, pair, (name,), length)
-            if isinstance(arm.target, DrbdTarget):
-                _let_drbd_run(pair)
-            fill(pair.primary.agent, arm.device, length)
-            for title, stale in ((f"{options.percent:g} % stale", few), ("full copy", 0)):
-                case = Case(pair, arm, length, stale)
+    with opened(options.profile) as lab:
+        for name in options.arm or REPLICATED:
+            with booted(lab, disk_bytes(1, length)) as pair:
+                (arm,) = set_up(lab, pair, (name,), length)
+                if isinstance(arm.target, DrbdTarget):
+                    _let_drbd_run(pair)
+                fill(pair.primary.agent, arm.device, length)
                 recover = RECOVER.get(name, recover_ours)
-                times = [recover(case) for _ in range(options.rounds)]
-                equal = "devices equal" if compare(case) else "DEVICES DIFFER"
-                print(f"{name:20}{title:14}{spread(times, '8.2f')}  {equal}", flush=True)
+                for title, stale in ((f"{options.percent:g} % stale", few), ("full copy", 0)):
+                    case = Case(pair, arm, length, stale)
+                    times = [recover(case) for _ in range(options.rounds)]
+                    equal = "devices equal" if compare(case) else "DEVICES DIFFER"
+                    print(f"{name:20}{title:14}{spread(times, '8.2f')}  {equal}", flush=True)
 
 
 def _let_drbd_run(pair: Pair) -> None:
     """DRBD copies at 250 KiB/s unless told otherwise, so as not to disturb other I/O."""
     for guest in pair.guests:
-        words = ("disk-options", "0", "--c-plan-ahead=0", "--resync-rate=4000M")
+        words = ("disk-options", "0", "--c-plan-ahead=0", "--resync-rate=4000M", "--c-min-rate=0")
         _run(guest.agent, ("exec", _TIMEOUT_MS, _DRBDSETUP, *words))
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from harness.target.rollbaccine import RollbaccineTarget
 DISK = "/dev/vda"
 LINEAR = "linear"
 DRBD = "DRBD C"
+_BOOT_TIMEOUT_S = 300.0
 _SETUP_TIMEOUT_S = 300.0
 _MIB = 1 << 20
 # Room for what a stack keeps beside the data.
@@ -69,19 +71,21 @@ _MAKE: dict[str, Callable[[Laboratory, str], Target]] = {
 REPLICATED = tuple(_MAKE)
 
 
+def opened(profile: str) -> AbstractContextManager[Laboratory]:
+    """What pairs are booted in: once per process."""
+    return laboratory(RunOptions(suite="smoke", profile=profile), print)
+
+
 @contextlib.contextmanager
-def booted(
-    profile: str, disk_bytes: int, memory_mib: int = 512
-) -> Iterator[tuple[Laboratory, Pair]]:
+def booted(lab: Laboratory, disk_bytes: int) -> Iterator[Pair]:
     """A pair with disks of ``disk_bytes``; ended on leaving."""
-    options = RunOptions(suite="smoke", profile=profile)
-    with laboratory(options, print) as lab, TemporaryDirectory() as consoles:
-        builder = replace(
-            lab.pairs(options, Path(consoles)), disk_bytes=disk_bytes, memory_mib=memory_mib
+    with TemporaryDirectory() as consoles:
+        builder = lab.pairs(
+            RunOptions(suite="smoke", boot_timeout_s=_BOOT_TIMEOUT_S), Path(consoles)
         )
-        pair = builder.boot("bench")
+        pair = replace(builder, disk_bytes=disk_bytes).boot("bench")
         try:
-            yield lab, pair
+            yield pair
         finally:
             pair.close()
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The tree's writer: the only one that brings its pages to the disk, and the
+ * The tree's disk, and its writer: the only one that brings pages there, and the
  * only one that enters their digests one level up.  See -tree for why.
  */
+#include <linux/bio.h>
 #include <linux/blkdev.h>
+#include <linux/completion.h>
 #include <linux/math64.h>
 #include <linux/string.h>
 
@@ -11,6 +13,84 @@
 #include "dm-rollbaccine-tree.h"
 
 #define RB_TREE_RETRY_MS 1000
+
+/* ---- input and output ------------------------------------------------- */
+
+static void rb_tree_bio_init(struct rb_tree *tree, struct bio *bio,
+			     struct bio_vec *vec, blk_opf_t opf,
+			     unsigned long slot, void *content)
+{
+	bio_init(bio, tree->bdev, vec, vec ? 1 : 0, opf);
+	bio->bi_iter.bi_sector = (sector_t)slot * RB_BLOCK_SECTORS;
+	if (vec)
+		__bio_add_page(bio, virt_to_page(content), RB_BLOCK_BYTES,
+			       offset_in_page(content));
+}
+
+static void rb_tree_bio_done(struct bio *bio)
+{
+	complete(bio->bi_private);
+}
+
+static int rb_tree_bio_wait(struct bio *bio)
+{
+	DECLARE_COMPLETION_ONSTACK(done);
+	int ret;
+
+	bio->bi_end_io = rb_tree_bio_done;
+	bio->bi_private = &done;
+	RB_TREE_SUBMIT(bio);
+	wait_for_completion_io(&done);
+	/* Whatever the layers below call it: the disk has not done it. */
+	ret = bio->bi_status ? -EIO : 0;
+	bio_uninit(bio);
+	return ret;
+}
+
+static void rb_tree_count(struct rb_tree *tree, u64 *what)
+{
+	unsigned long flags;
+
+	xa_lock_irqsave(&tree->pages, flags);
+	(*what)++;
+	xa_unlock_irqrestore(&tree->pages, flags);
+}
+
+static int rb_tree_flush(struct rb_tree *tree)
+{
+	struct bio bio;
+
+	rb_tree_bio_init(tree, &bio, NULL, REQ_OP_WRITE | REQ_PREFLUSH, 0, NULL);
+	return rb_tree_bio_wait(&bio);
+}
+
+/* 0, -EIO, or -EBADMSG if it is not what was written. */
+int rb_tree_read(struct rb_tree *tree, const struct rb_tree_page *page,
+		 const u8 expected[RB_HASH_BYTES])
+{
+	u8 digest[RB_HASH_BYTES];
+	struct bio_vec vec;
+	struct bio bio;
+	int ret;
+
+	rb_tree_bio_init(tree, &bio, &vec, REQ_OP_READ | REQ_META, page->slot,
+			 page->leaf.tags);
+	ret = rb_tree_bio_wait(&bio);
+	rb_tree_count(tree, &tree->reads);
+	if (!ret)
+		ret = rb_tree_digest(tree, page->level, page->leaf.tags,
+				     digest);
+	if (ret) {
+		rb_tree_count(tree, &tree->errors);
+		DMERR_LIMIT("cannot read tag page %lu: %d", page->slot, ret);
+	} else if (memcmp(digest, expected, RB_HASH_BYTES)) {
+		rb_tree_count(tree, &tree->mismatches);
+		DMERR_LIMIT("tag page %lu is not what was written", page->slot);
+		ret = -EBADMSG;
+	}
+	return ret;
+}
+/* ---- the writer ------------------------------------------------------- */
 
 /* While the disk takes no writes, this leaves it to the retry. */
 void rb_tree_kick(struct rb_tree *tree)

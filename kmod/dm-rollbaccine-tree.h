@@ -184,15 +184,12 @@ static inline u8 *rb_tree_entry(void *page, unsigned int i)
 /* -tree, for -tree-write */
 int rb_tree_digest(struct rb_tree *tree, unsigned int level,
 		   const void *content, u8 ret[RB_HASH_BYTES]);
-void rb_tree_bio_init(struct rb_tree *tree, struct bio *bio,
-		      struct bio_vec *vec, blk_opf_t opf, unsigned long slot,
-		      void *content);
-int rb_tree_bio_wait(struct bio *bio);
-int rb_tree_flush(struct rb_tree *tree);
 void rb_tree_mark_dirty(struct rb_tree *tree, struct rb_tree_page *page);
 void rb_tree_idle_locked(struct rb_tree *tree, struct rb_tree_page *page);
 
 /* -tree-write */
+int rb_tree_read(struct rb_tree *tree, const struct rb_tree_page *page,
+		 const u8 expected[RB_HASH_BYTES]);
 void rb_tree_kick(struct rb_tree *tree);
 void rb_tree_work(struct work_struct *work);
 int rb_tree_sync(struct rb_tree *tree);

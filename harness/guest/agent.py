@@ -23,6 +23,7 @@ from harness.guest.protocol import (
     encode_script,
     parse_blocks,
     parse_event,
+    parse_load_event,
 )
 from harness.guest.replies import parse_digest, parse_status, parse_tree
 from harness.guest.workload import workload_lines
@@ -32,7 +33,9 @@ __all__ = [
     "CheckpointEvent",
     "CommandResult",
     "Hello",
+    "LoadReport",
     "OnEvent",
+    "OnLoad",
     "ScriptResult",
     "Words",
     "parse_digest",
@@ -131,8 +134,24 @@ class ScriptResult:
         raise KeyError(" ".join(prefix))
 
 
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """A load has flushed, or something went wrong in it; it goes on when told to."""
+
+    batch: int
+    """The batch that has just ended."""
+    durable: int
+    """All batches up to here are durable."""
+    state: str
+    """``ok``, ``failed`` (a write of the batch), ``unflushed`` or ``mismatch`` (read back)."""
+    detail: str
+    """Errno, or what was read."""
+
+
 OnEvent = Callable[[CheckpointEvent], bool]
 """Called at each checkpoint; True lets the workload go on, False skips to the clean-up lines."""
+OnLoad = Callable[[LoadReport], bool]
+"""Called at each report of a load; True lets it go on, False ends it."""
 
 
 class Agent:
@@ -167,12 +186,17 @@ class Agent:
                 return _parse_hello(self.name, frame.payload)
 
     def run_script(
-        self, lines: Sequence[Words], deadline: Deadline, on_event: OnEvent | None = None
+        self,
+        lines: Sequence[Words],
+        deadline: Deadline,
+        on_event: OnEvent | None = None,
+        on_load: OnLoad | None = None,
     ) -> ScriptResult:
         """Run ``lines`` in order and return one result per line; a failed line is not an error.
 
-        Without ``on_event`` the workload goes on at every checkpoint. ``GuestLostError`` when the
-        channel breaks or ``deadline`` passes, ``AgentError`` when the agent refuses the request.
+        Without ``on_event`` the workload goes on at every checkpoint, a load without ``on_load``.
+        ``GuestLostError`` when the channel breaks or ``deadline`` passes, ``AgentError`` when the
+        agent refuses the request.
         """
         request_id = self._next_id()
         self._send(Frame(FrameType.REQUEST, request_id, encode_script(lines)), deadline)
@@ -185,11 +209,16 @@ class Agent:
                     return ScriptResult(_results(parse_blocks(frame.payload), lines))
                 if frame.type != FrameType.EVENT:
                     continue
-                event = _event(frame.payload, lines)
+                report = parse_load_event(frame.payload)
+                event = None if report else _event(frame.payload, lines)
             except ProtocolError as error:
                 raise AgentError(f"agent of guest {self.name}: {error}") from error
             # An exception of on_event leaves the agent waiting: the next request ends the wait.
-            go = on_event(event) if on_event else True
+            go = True
+            if report is not None and on_load is not None:
+                go = on_load(LoadReport(*report))
+            elif event is not None and on_event is not None:
+                go = on_event(event)
             self._send(Frame(FrameType.CONTINUE, request_id, b"go" if go else b"stop"), deadline)
 
     def run(self, words: Words, deadline: Deadline) -> CommandResult:

@@ -7,7 +7,7 @@ them; what a command comes to is up to whoever makes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.deadline import Deadline
@@ -39,6 +39,8 @@ class Reply:
     payload: bytes = b""
     ok: bool = True
     status: int = 0
+    events: Iterable[bytes] = ()
+    """Reported one by one before it ends, as a load does; the host's word is waited for."""
 
     @classmethod
     def failure(cls, text: str, status: int = -_EIO) -> Reply:
@@ -124,6 +126,10 @@ class FakeChannel:
                 blocks.append(_block(index, Reply()))
                 continue
             reply = self._answer(command)
+            for event in reply.events:
+                said = yield Frame(FrameType.EVENT, request.request_id, event)
+                if said != b"go":
+                    break
             blocks.append(_block(index, reply))
             skipping |= not reply.ok and "try" not in prefixes
             if command[0] == "step" and command[2] == "checkpoint":

@@ -185,3 +185,15 @@ def parse_event(payload: bytes) -> tuple[int, int, list[Block]]:
     except ValueError as error:
         raise ProtocolError(f"malformed event {head[:80]!r}") from error
     return number, line, parse_blocks(payload, len(head) + 1)
+
+
+def parse_load_event(payload: bytes) -> tuple[int, int, str, str] | None:
+    """Batch, durable batch, state and detail of a load's report; None for any other event."""
+    words = payload.decode("ascii", "replace").rstrip("\n").split(" ")
+    if words[0] != "load":
+        return None
+    try:
+        _, batch, durable, state, detail = words
+        return int(batch), int(durable), state, decode_word(detail)
+    except ValueError as error:
+        raise ProtocolError(f"malformed load event {payload[:80]!r}") from error

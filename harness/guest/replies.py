@@ -9,7 +9,9 @@ from hashlib import blake2b
 
 from harness.guest.protocol import ProtocolError, decode_bytes, decode_word
 from harness.model.content import encode
-from harness.model.evidence import DeviceDigest, ToolResult
+from harness.model.device import DeviceDigest
+from harness.model.evidence import ToolResult
+from harness.model.load import Contents, Damaged, Held, Version
 from harness.model.tree import Entry, FileKind, Tree
 
 _TREE_WORDS = 18
@@ -56,6 +58,26 @@ def parse_blockmap(payload: bytes) -> Mapping[int, str]:
             raise ProtocolError(f"malformed block map line {line[:80]!r}")
         blocks[int(number)] = digest
     return blocks
+
+
+def parse_scan(payload: bytes) -> Contents:
+    """Reply of ``load-scan``; ``ProtocolError`` when malformed."""
+    contents: dict[int, Held] = {}
+    for line in payload.decode("ascii", "replace").splitlines():
+        number, *words = line.split(" ")
+        try:
+            contents[int(number)] = _held(words)
+        except ValueError as error:
+            raise ProtocolError(f"malformed scan line {line[:80]!r}") from error
+    return contents
+
+
+def _held(words: Sequence[str]) -> Held:
+    if words and words[0] in ("bad", "unreadable"):
+        (what,) = words[1:]
+        return Damaged(f"unreadable: {decode_word(what)}" if words[0] == "unreadable" else what)
+    stream, batch, op = map(int, words)
+    return Version(stream, batch, op)
 
 
 def differing_blocks(one: Mapping[int, str], other: Mapping[int, str]) -> tuple[int, ...]:

@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 from harness.errors import UsageError
 from harness.model.case import CaseId, CaseResult, OptionValue, Outcome, RunInfo
 from harness.model.content import Content, Segment
-from harness.model.evidence import CaseEvidence, CrashEvidence, DeviceDigest, Drain, ToolResult
+from harness.model.device import DeviceDigest
+from harness.model.endurance_codec import round_in, round_out
+from harness.model.evidence import CaseEvidence, CrashEvidence, Drain, ToolResult
 from harness.model.tree import Entry, FileKind, Tree
 from harness.model.verdict import Check, Verdict
 
@@ -169,6 +171,7 @@ def _evidence_out(evidence: CaseEvidence) -> _Json:
             primary_device=_optional(_device_out, evidence.primary_device),
             backup_device=_optional(_device_out, evidence.backup_device),
             differing_blocks=_optional(list, evidence.differing_blocks),
+            round=_optional(round_out, evidence.round),
         )
     )
 
@@ -182,6 +185,7 @@ def _evidence_in(value: _Json) -> CaseEvidence:
         backup_device=_optional(_device_in, value.get("backup_device")),
         differing_blocks=_optional(tuple, value.get("differing_blocks")),
         console=_lines_in(value.get("console", {})),
+        round=_optional(round_in, value.get("round")),
     )
 
 

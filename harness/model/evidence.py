@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.model.device import DeviceDigest
+from harness.model.endurance import RoundEvidence
 from harness.model.tree import Tree
 
 
@@ -17,16 +19,6 @@ class ToolResult:
     status: int
     """Exit status; negative errno for a system call; 128+n when killed by signal n."""
     output: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceDigest:
-    """Whole-device digest through the target: blocks that hold any non-zero byte are hashed."""
-
-    digest: str
-    """BLAKE2b-128 over (block number as u64 LE, 4096 bytes) of every non-zero 4 KiB block."""
-    blocks: int
-    """How many such blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +69,5 @@ class CaseEvidence:
     """First 4 KiB block numbers in which the two devices differ; None when not looked at."""
     console: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Guest name -> kernel reports (oops, BUG, hung task, lockdep, I/O error) seen meanwhile."""
+    round: RoundEvidence | None = None
+    """Of a case of an endurance run, which has no crash points."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ace_workloads.ops import Step
+from harness.model.device import DeviceDigest
 from harness.model.evidence import CaseEvidence
 from harness.model.verdict import Check
 from harness.oracle.model import execute
@@ -38,22 +39,31 @@ def judge_steps(steps: Sequence[Step], evidence: CaseEvidence) -> Iterator[Check
 
 def judge_devices(evidence: CaseEvidence) -> Iterator[Check]:
     """After everything was drained the two devices hold the same bytes."""
-    primary, backup = evidence.primary_device, evidence.backup_device
-    blocks = evidence.differing_blocks
+    devices = evidence.primary_device, evidence.backup_device
+    yield from judge_equal("", *devices, evidence.differing_blocks)
+
+
+def judge_equal(
+    where: str,
+    primary: DeviceDigest | None,
+    backup: DeviceDigest | None,
+    blocks: tuple[int, ...] | None,
+) -> Iterator[Check]:
+    """Two devices that were drained hold the same bytes; ``blocks`` are known to differ."""
     if primary is None or backup is None:
-        yield unknown(Rule.DEVICE_EQUAL, "", "a device was not hashed")
+        yield unknown(Rule.DEVICE_EQUAL, where, "a device was not hashed")
     elif primary != backup:
         listed = "not looked up" if blocks is None else " ".join(map(str, blocks))
         yield failed(
-            Rule.DEVICE_EQUAL, "", f"{primary.digest} ({primary.blocks} blocks)",
+            Rule.DEVICE_EQUAL, where, f"{primary.digest} ({primary.blocks} blocks)",
             f"{backup.digest} ({backup.blocks} blocks); differing 4 KiB blocks: {listed}",
             "the backup's device differs from the primary's",
         )  # fmt: skip
     elif blocks:
         listed = " ".join(map(str, blocks))
-        yield unknown(Rule.DEVICE_EQUAL, "", "equal digests, but blocks that differ", listed)
+        yield unknown(Rule.DEVICE_EQUAL, where, "equal digests, but blocks that differ", listed)
     else:
-        yield passed(Rule.DEVICE_EQUAL, "", f"{primary.digest} ({primary.blocks} blocks)")
+        yield passed(Rule.DEVICE_EQUAL, where, f"{primary.digest} ({primary.blocks} blocks)")
 
 
 def judge_console(evidence: CaseEvidence, replicated: bool) -> Iterator[Check]:

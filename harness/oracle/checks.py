@@ -19,6 +19,7 @@ from harness.oracle.live_rules import live_differences
 from harness.oracle.match import Live, live_of, match
 from harness.oracle.model import Model, execute
 from harness.oracle.name_rules import judge_names
+from harness.oracle.round_rules import judge_round
 from harness.oracle.rules import Rule, failed, passed, unknown
 
 _OUTPUT_CHARS = 400
@@ -44,6 +45,11 @@ def judge_case(
 ) -> tuple[Check, ...]:
     """Every rule, over all crash points of the case and the case as a whole."""
     checks: list[Check] = []
+    if evidence.round is not None:
+        seen = evidence.round
+        checks += _guarded(Rule.ROUND_WORKS, lambda: judge_round(seen))
+        checks += _guarded(Rule.CONSOLE, lambda: judge_console(evidence, replicated))
+        return tuple(checks)
     checks += _guarded(Rule.STEPS_ERRNO, lambda: judge_steps(steps, evidence))
     checks += _guarded(Rule.CASE_CRASHES, lambda: _crash_points(steps, evidence))
     for crash in evidence.crashes:

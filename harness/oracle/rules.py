@@ -45,6 +45,17 @@ class Rule(StrEnum):
     DRAIN_PROMISED = "drain/promised"
     DEVICE_EQUAL = "device/equal"
     CONSOLE = "console"
+    LOAD_DURABLE = "load/durable"
+    LOAD_CURRENT = "load/current"
+    LOAD_WHOLE = "load/whole"
+    LOAD_FOREIGN = "load/foreign"
+    LOAD_PREFIX = "load/prefix"
+    LOAD_READ = "load/read"
+    LOAD_PROGRESS = "load/progress"
+    ROUND_WORKS = "round/works"
+    ROUND_REJOIN = "round/rejoin"
+    ROUND_FENCED = "round/fenced"
+    ROUND_MEMORY = "round/memory"
 
 
 def passed(rule: Rule, path: str = "", expected: object = "") -> Check:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from harness.model.case import CaseResult, Outcome, RunInfo
+from harness.model.endurance import RoundEvidence
 from harness.model.evidence import CaseEvidence, CrashEvidence, ToolResult
 from harness.model.verdict import Check
 from harness.report.summary import deciding_checks, headline
@@ -52,6 +53,20 @@ def _lines(result: CaseResult, info: RunInfo, diff: str) -> Iterator[str]:
         yield from _section(f"earlier attempt {number}", attempt.splitlines())
     for guest, lines in result.console.items():
         yield from _section(f"console of {guest}", lines[-_MOST_CONSOLE_LINES:])
+
+
+def round_text(seen: RoundEvidence) -> str:
+    """What happened in a round of an endurance run, and what the load was told."""
+    lines = ["what was done, with the second at which it was", *(f"  {text}" for text in seen.log)]
+    for leg in seen.legs:
+        run = leg.run
+        lines += [
+            "",
+            f"load, stream {run.stream}, read on {leg.node}{' after a crash' * leg.crashed}:"
+            f" {run.completed} batches ended, {run.durable} acknowledged as durable",
+        ]
+        lines += [f"  {text}" for text in (*run.errors, *run.mismatches)]
+    return "\n".join(lines) + "\n"
 
 
 def _section(title: str, lines: list[str] | tuple[str, ...]) -> Iterator[str]:

@@ -13,7 +13,8 @@ from typing import TypeVar
 from ace_workloads.ops import Step
 from harness.deadline import Deadline
 from harness.guest.agent import Agent, CheckpointEvent, ScriptResult
-from harness.model.evidence import CaseEvidence, CrashEvidence, DeviceDigest
+from harness.model.device import DeviceDigest
+from harness.model.evidence import CaseEvidence, CrashEvidence
 from harness.run import observe, scripts
 from harness.run.exercises import Exercise
 from harness.run.filesystems import FileSystem

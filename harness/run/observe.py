@@ -21,7 +21,8 @@ from harness.guest.replies import (
     tool_result,
 )
 from harness.guest.workload import writing_lines
-from harness.model.evidence import CrashEvidence, DeviceDigest, Drain, ToolResult
+from harness.model.device import DeviceDigest
+from harness.model.evidence import CrashEvidence, Drain, ToolResult
 from harness.model.tree import Tree
 from harness.run.filesystems import FileSystem
 from harness.target.base import Target

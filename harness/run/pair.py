@@ -17,6 +17,7 @@ from harness.guest.agent import Agent
 from harness.guest.oops import KernelReport, Scanner
 from harness.guest.ports import ByteChannel, SocketChannel
 from harness.proc import NO_SPACE_HINT
+from harness.vm.domain_xml import SIDE_PORT
 from harness.vm.live import LiveDir
 from harness.vm.ports import (
     Accelerator,
@@ -53,6 +54,8 @@ class Guest:
     agent: Agent
     console: Path
     kernel: str
+    spec: MachineSpec
+    """As it was started, to be started again."""
     scanner: Scanner = field(default_factory=Scanner)
     _position: int = 0
 
@@ -124,6 +127,8 @@ class PairBuilder:
     """How long what the primary sends stays in it; a primary that ends takes it along."""
     connect: Callable[[Path], ByteChannel] = SocketChannel.connect
     """Opens the channel to the agent at a socket of a guest."""
+    side_channels: bool = False
+    """Whether the guests get a second port for an agent."""
 
     def boot(self, label: str) -> Pair:
         """Boot both guests; ``label`` makes names unique within the run.
@@ -136,12 +141,13 @@ class PairBuilder:
             folder.mkdir(exist_ok=True)
             self.consoles.mkdir(exist_ok=True)
             ports = _free_ports()
-            for role in ("primary", "backup"):
-                started.append(self.hypervisor.start(self._spec(folder, role, label, ports)))
+            specs = [self._spec(folder, role, label, ports) for role in ("primary", "backup")]
+            for spec in specs:
+                started.append(self.hypervisor.start(spec))
             deadline = Deadline.after(self.boot_timeout_s, f"guests of pair {label} to boot")
             guests = [
-                self._greet(machine, folder, label, role, deadline)
-                for machine, role in zip(started, ("primary", "backup"), strict=True)
+                self._greet(machine, spec, role, deadline)
+                for machine, spec, role in zip(started, specs, ("primary", "backup"), strict=True)
             ]
         except BaseException as error:
             for machine in started:
@@ -150,6 +156,30 @@ class PairBuilder:
                 raise _cannot_make(label, error) from error
             raise
         return Pair(*guests)
+
+    def reboot(self, guest: Guest) -> Guest:
+        """Start a guest that has ended again, on the same disks, with the same link.
+
+        InfraError as of ``boot``. The console log goes on where it was.
+        """
+        machine = self.hypervisor.start(guest.spec)
+        try:
+            deadline = Deadline.after(self.boot_timeout_s, f"guest {guest.spec.name} to boot")
+            again = self._greet(machine, guest.spec, guest.name, deadline)
+        except BaseException:
+            machine.destroy()
+            raise
+        again.scanner, again._position = guest.scanner, guest._position
+        return again
+
+    def side_agent(self, guest: Guest, deadline: Deadline) -> Agent:
+        """A second agent in ``guest``, which needs a side channel. Errors as of an agent's."""
+        if guest.spec.side_channel is None:
+            raise InfraError(f"guest {guest.spec.name} has no second port")
+        guest.agent.run(("serve", SIDE_PORT), deadline)
+        agent = Agent(self.connect(guest.spec.side_channel), f"{guest.name}, second agent")
+        agent.hello(deadline)
+        return agent
 
     def _spec(self, folder: Path, role: str, label: str, ports: tuple[int, int]) -> MachineSpec:
         primary = role == "primary"
@@ -167,6 +197,7 @@ class PairBuilder:
             accelerator=self.accelerator,
             console=console,
             channel=folder / f"{role}.sock",
+            side_channel=folder / f"{role}-1.sock" if self.side_channels else None,
             owner=self.live.owner,
             memory_mib=max(self.memory_mib, self.image.memory_mib),
             disks=(DiskSpec(own), DiskSpec(control, read_only=not primary, shareable=True)),
@@ -176,22 +207,19 @@ class PairBuilder:
     def _console(self, label: str, role: str) -> Path:
         return self.consoles / f"pair-{label}-{role}.log"
 
-    def _greet(
-        self, machine: Machine, folder: Path, label: str, role: str, deadline: Deadline
-    ) -> Guest:
-        console = self._console(label, role)
+    def _greet(self, machine: Machine, spec: MachineSpec, role: str, deadline: Deadline) -> Guest:
         try:
-            agent = Agent(self.connect(folder / f"{role}.sock"), role)
+            agent = Agent(self.connect(spec.channel), role)
             hello = agent.hello(deadline)
             address = PRIMARY_ADDRESS if role == "primary" else BACKUP_ADDRESS
             agent.run_all([("netup", "eth0", f"{address}/24"), *self._delay(role)], deadline)
         except (OSError, GuestLostError) as error:
-            tail = "\n".join(_tail(console)) or "(the console is empty)"
+            tail = "\n".join(_tail(spec.console)) or "(the console is empty)"
             raise InfraError(
                 f"guest {machine.name} did not come up ({error}); its console ends with:\n{tail}",
                 hint="try --accel tcg, a longer --boot-timeout-s, or another --profile",
             ) from error
-        return Guest(role, machine, agent, console, hello.kernel)
+        return Guest(role, machine, agent, spec.console, hello.kernel, spec)
 
     def _delay(self, role: str) -> list[tuple[str, ...]]:
         if not self.link_delay_ms or role != "primary":

@@ -33,7 +33,9 @@ _METADATA_FIXED = 1 << 20
 _DATA_PER_METADATA_BYTE = 8 * 4096
 # A primary stands still for as long as its backup is looked at, which must not count as its loss:
 # DRBD would go on without the other node and make up for it later. Seconds and tenths of seconds.
-_PATIENCE = ("--ping-int=60", "--ping-timeout=300", "--connect-int=30", "--timeout=250")
+# The last one is how long a connection is watched before it counts, by default as long as a ping.
+_PATIENCE = ("--ping-int=60", "--ping-timeout=300", "--connect-int=30", "--timeout=250",
+             "--socket-check-timeout=5")  # fmt: skip
 _incarnations = itertools.count()
 
 PROTOCOLS = {"drbd": "C", "drbd-a": "A"}

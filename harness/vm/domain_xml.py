@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from harness.vm.ports import Accelerator, DiskSpec, LinkSpec, MachineSpec
 
 AGENT_PORT = "org.harness.agent.0"
+SIDE_PORT = "org.harness.agent.1"
 METADATA_URI = "urn:harness:domain:1"
 _CPU_MODE = {Accelerator.KVM: "host-passthrough", Accelerator.TCG: "maximum"}
 
@@ -70,6 +71,15 @@ def _link(devices: ET.Element, link: LinkSpec) -> None:
     ET.SubElement(element, "rom", enabled="no")
 
 
+def link_xml(link: LinkSpec, up: bool) -> str:
+    """The description of a running machine's end of the link with its cable in, or pulled."""
+    devices = ET.Element("devices")
+    _link(devices, link)
+    element = devices[0]
+    ET.SubElement(element, "link", state="up" if up else "down")
+    return ET.tostring(element, encoding="unicode")
+
+
 def _console(devices: ET.Element, spec: MachineSpec) -> None:
     serial = ET.SubElement(devices, "serial", type="file")
     ET.SubElement(serial, "source", path=str(spec.console), append="on")
@@ -78,9 +88,11 @@ def _console(devices: ET.Element, spec: MachineSpec) -> None:
 
 def _channel(devices: ET.Element, spec: MachineSpec) -> None:
     ET.SubElement(devices, "controller", type="virtio-serial", index="0")
-    channel = ET.SubElement(devices, "channel", type="unix")
-    ET.SubElement(channel, "source", mode="bind", path=str(spec.channel))
-    ET.SubElement(channel, "target", type="virtio", name=AGENT_PORT)
+    for path, name in ((spec.channel, AGENT_PORT), (spec.side_channel, SIDE_PORT)):
+        if path is not None:
+            channel = ET.SubElement(devices, "channel", type="unix")
+            ET.SubElement(channel, "source", mode="bind", path=str(path))
+            ET.SubElement(channel, "target", type="virtio", name=name)
 
 
 def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:

@@ -37,6 +37,9 @@ class FakeMachine:
     def state(self) -> MachineState:
         return self._state
 
+    def set_link(self, up: bool) -> None:
+        self._do("link up" if up else "link down")
+
     def destroy(self) -> None:
         self.verbs.append("destroy")
         self.end()

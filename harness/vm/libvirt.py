@@ -16,8 +16,8 @@ os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
 import libvirt
 
 from harness.errors import InfraError
-from harness.vm.domain_xml import METADATA_URI, domain_xml, owner_of
-from harness.vm.ports import Machine, MachineSpec, MachineState
+from harness.vm.domain_xml import METADATA_URI, domain_xml, link_xml, owner_of
+from harness.vm.ports import LinkSpec, Machine, MachineSpec, MachineState
 
 _T = TypeVar("_T")
 _STATES = {
@@ -103,14 +103,14 @@ class LibvirtHypervisor:
             f"guest {spec.name} cannot be started",
             lambda: self._connection.createXML(domain_xml(spec), 0),
         )
-        return LibvirtMachine(spec.name, domain)
+        return LibvirtMachine(spec.name, domain, spec.link)
 
     def destroy_owned(self, owner: str | None = None) -> int:
         destroyed = 0
         for domain in _call("listing domains", lambda: self._connection.listAllDomains(0)):
             found = _owner(domain)
             if found is not None and owner in (None, found):
-                LibvirtMachine(domain.name(), domain).destroy()
+                LibvirtMachine(domain.name(), domain, None).destroy()
                 destroyed += 1
         return destroyed
 
@@ -137,9 +137,10 @@ def _owner(domain: Any) -> str | None:
 class LibvirtMachine:
     """A domain of this connection."""
 
-    def __init__(self, name: str, domain: Any) -> None:
+    def __init__(self, name: str, domain: Any, link: LinkSpec | None) -> None:
         self._name = name
         self._domain = domain
+        self._link = link
 
     @property
     def name(self) -> str:
@@ -156,6 +157,15 @@ class LibvirtMachine:
             return _STATES.get(self._domain.state()[0], MachineState.GONE)
         except libvirt.libvirtError:
             return MachineState.GONE
+
+    def set_link(self, up: bool) -> None:
+        if self._link is None:
+            raise InfraError(f"guest {self._name} has no link")
+        xml = link_xml(self._link, up)
+        _call(
+            f"the link of guest {self._name} cannot be changed",
+            lambda: self._domain.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE),
+        )
 
     def destroy(self) -> None:
         try:

@@ -63,6 +63,8 @@ class MachineSpec:
     memory_mib: int = 512
     disks: tuple[DiskSpec, ...] = ()
     link: LinkSpec | None = None
+    side_channel: Path | None = None
+    """Unix socket of a second port, for an agent that is busy for long; None for none."""
 
 
 class Machine(Protocol):
@@ -78,6 +80,9 @@ class Machine(Protocol):
         """Let a paused machine go on."""
 
     def state(self) -> MachineState: ...
+
+    def set_link(self, up: bool) -> None:
+        """Pull the cable of its end of the link, or put it back. InfraError when it cannot."""
 
     def destroy(self) -> None:
         """End it without any ceremony; nothing happens when it is gone already."""

@@ -15,7 +15,7 @@ from agent_process import BLOCK, disk_directory, fault, run, running_agent
 
 from harness.guest.agent import Agent
 from harness.guest.replies import differing_blocks, parse_blockmap, parse_digest
-from harness.model.evidence import DeviceDigest
+from harness.model.device import DeviceDigest
 
 BLOCKS = 700
 """Not a multiple of what the agent reads at once (256)."""

@@ -18,7 +18,7 @@ from harness.guest.replies import (
     parse_status,
     parse_tree,
 )
-from harness.model.evidence import DeviceDigest
+from harness.model.device import DeviceDigest
 
 FILE = b"E foo file 644 0 0 1 3 8 12 5 6 0 - - - 3 -\nabc\n"
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from oracle_trees import crash_at, edited, steps_of, without
 
-from harness.model.evidence import CaseEvidence, DeviceDigest, Drain, ToolResult
+from harness.model.device import DeviceDigest
+from harness.model.evidence import CaseEvidence, Drain, ToolResult
 from harness.model.tree import FileKind, Tree
 from harness.model.verdict import Check, Verdict, merge
 from harness.oracle import checks as checks_module

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from harness.model.case import CaseId, CaseResult, Outcome, RunInfo
 from harness.model.codec import decode_case, decode_run, encode_case, encode_run
 from harness.model.content import Segment
-from harness.model.evidence import CaseEvidence, CrashEvidence, DeviceDigest, Drain, ToolResult
+from harness.model.device import DeviceDigest
+from harness.model.endurance import (
+    Comparison,
+    Leg,
+    LoadRun,
+    MemorySample,
+    Rejoin,
+    RoundEvidence,
+)
+from harness.model.evidence import CaseEvidence, CrashEvidence, Drain, ToolResult
+from harness.model.load import Damaged, Version
 from harness.model.tree import Entry, FileKind, Tree
 from harness.model.verdict import Check, Verdict
 
@@ -73,6 +83,32 @@ CRASHES = st.builds(
     probe=maybe(TOOLS),
 )
 DEVICES = st.builds(DeviceDigest, TEXT, NUMBER)
+HELD = st.one_of(st.builds(Version, NUMBER, NUMBER, st.integers(0, 7)), st.builds(Damaged, TEXT))
+CONTENTS = st.dictionaries(NUMBER, HELD, max_size=3)
+COUNTS = st.lists(NUMBER, max_size=2).map(tuple)
+LEGS = st.builds(
+    Leg,
+    run=st.builds(LoadRun, NUMBER, NUMBER, NUMBER, NUMBER, st.booleans(), COUNTS, texts(), texts()),
+    crashed=st.booleans(),
+    node=TEXT,
+    found=maybe(CONTENTS),
+)
+ROUNDS = st.builds(
+    RoundEvidence,
+    blocks=NUMBER,
+    base=CONTENTS,
+    legs=st.lists(LEGS, max_size=2).map(tuple),
+    rejoins=st.lists(st.builds(Rejoin, TEXT, TEXT, maybe(TIME), TEXT), max_size=2).map(tuple),
+    comparisons=st.lists(
+        st.builds(Comparison, TEXT, maybe(DEVICES), maybe(DEVICES), maybe(COUNTS)), max_size=2
+    ).map(tuple),
+    refusals=texts(),
+    after_deposition=maybe(NUMBER),
+    memory=st.lists(
+        st.builds(MemorySample, TEXT, NUMBER, NUMBER, maybe(NUMBER), NUMBER, NUMBER), max_size=2
+    ).map(tuple),
+    log=texts(),
+)
 EVIDENCE = st.builds(
     CaseEvidence,
     crashes=st.lists(CRASHES, max_size=2).map(tuple),
@@ -81,6 +117,7 @@ EVIDENCE = st.builds(
     backup_device=maybe(DEVICES),
     differing_blocks=maybe(st.lists(NUMBER, max_size=2).map(tuple)),
     console=st.dictionaries(TEXT, texts(), max_size=2),
+    round=maybe(ROUNDS),
 )
 RESULTS = st.builds(
     CaseResult,

@@ -130,6 +130,44 @@ def test_console_reports_are_given_out_once(tmp_path: Path) -> None:
     assert (len(tail), tail[-1]) == (20, "line 8999")
 
 
+def test_a_guest_that_was_ended_starts_again_as_it_was(tmp_path: Path) -> None:
+    world = World()
+    builder = replace(world.builder(tmp_path), side_channels=True)
+    guest = builder.boot("0-1").backup
+    guest.spec.disks[0].path.write_bytes(b"kept")
+    world.report("backup", OOPS)
+    assert len(guest.kernel_reports()) == 1
+    guest.machine.destroy()
+    again = builder.reboot(guest)
+    assert again.spec == guest.spec
+    assert again.machine.state() is MachineState.RUNNING
+    assert again.spec.disks[0].path.read_bytes() == b"kept"
+    assert again.kernel_reports() == (), "what the dead one said was told already"
+    world.report("backup", OOPS)
+    assert len(again.kernel_reports()) == 1
+
+
+def test_a_guest_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
+    world = World()
+    builder = world.builder(tmp_path)
+    guest = builder.boot("0-1").backup
+    guest.machine.destroy()
+
+    def hangs(who: str, command: Command) -> Reply | None:
+        raise GuestHangs
+
+    world.rules.append(hangs)
+    with pytest.raises(InfraError, match="did not come up"):
+        builder.reboot(guest)
+    assert [machine.name[-6:] for machine in world.hypervisor.running()] == ["rimary"]
+
+
+def test_a_second_agent_needs_a_second_port(tmp_path: Path) -> None:
+    guest = World().builder(tmp_path).boot("0-1").primary
+    with pytest.raises(InfraError, match="no second port"):
+        World().builder(tmp_path).side_agent(guest, soon())
+
+
 def tables(world: World) -> dict[str, list[str]]:
     """Role -> table line of each target made on it, as words."""
     return {

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.vm.domain_xml import AGENT_PORT, METADATA_URI, domain_xml, owner_of
+from harness.vm.domain_xml import (
+    AGENT_PORT,
+    METADATA_URI,
+    SIDE_PORT,
+    domain_xml,
+    link_xml,
+    owner_of,
+)
 from harness.vm.ports import Accelerator, DiskSpec, LinkSpec, MachineSpec
 
 SPEC = MachineSpec(
@@ -111,6 +118,25 @@ def test_console_and_channel() -> None:
     channel = only(root, "devices/channel")
     assert only(channel, "source").get("path") == "/live/primary.sock"
     assert only(channel, "target").get("name") == AGENT_PORT
+
+
+def test_a_side_channel_is_a_second_port() -> None:
+    channels = parsed(side_channel=Path("/live/primary-1.sock")).findall("devices/channel")
+    assert [
+        (only(channel, "source").get("path"), only(channel, "target").get("name"))
+        for channel in channels
+    ] == [("/live/primary.sock", AGENT_PORT), ("/live/primary-1.sock", SIDE_PORT)]
+
+
+def test_a_pulled_cable_changes_nothing_else() -> None:
+    link = LinkSpec(1001, 1002, "52:54:00:00:00:01")
+    running = only(parsed(link=link), "devices/interface")
+    for up, state in ((True, "up"), (False, "down")):
+        changed = ET.fromstring(link_xml(link, up))
+        element = only(changed, "link")
+        assert element.get("state") == state
+        changed.remove(element)
+        assert ET.tostring(changed) == ET.tostring(running)
 
 
 def test_odd_paths_arrive_as_they_are() -> None:

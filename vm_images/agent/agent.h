@@ -93,6 +93,8 @@ struct cmd {
 };
 
 void script_run(struct conn *c, uint32_t id, const char *text, size_t len);
+/* For the command under way: tell the host and wait for its word; false to stop. */
+bool script_event(const struct buf *event);
 
 /* Commands: 0, -errno, or (exec) a positive exit status; failure text goes to @out. */
 typedef int (*cmd_fn)(const struct cmd *cmd, struct buf *out);
@@ -132,10 +134,52 @@ int cmd_image_restore(const struct cmd *cmd, struct buf *out);
 int cmd_image_restore_diff(const struct cmd *cmd, struct buf *out);
 int cmd_image_drop(const struct cmd *cmd, struct buf *out);
 
+/* stream.c: what a load stream does, and what its blocks look like. */
+#define STREAM_OPS 8
+#define STREAM_OP_BLOCKS 32 /* of a write; zeroing may be longer */
+
+enum batch_kind { BATCH_WRITE, BATCH_ZERO, BATCH_DISCARD };
+enum batch_flush { FLUSH_NONE, FLUSH_AFTER, FLUSH_AMONG, FLUSH_EACH };
+
+struct stream_op {
+	uint32_t start;
+	uint32_t count;
+};
+
+struct stream_batch {
+	enum batch_kind kind;
+	enum batch_flush flush;
+	bool verify;
+	uint32_t verify_block;
+	unsigned int count;
+	struct stream_op ops[STREAM_OPS];
+};
+
+struct version {
+	uint64_t stream;
+	uint32_t batch;
+	uint32_t op;
+};
+
+uint64_t random_next(uint64_t *state);
+void stream_batch(uint64_t stream, uint32_t number, uint32_t blocks, struct stream_batch *b);
+void version_fill(void *block, const struct version *v, uint32_t number);
+/* True if @block is whole and belongs at @number: @v is what was written there. */
+bool version_read(const void *block, uint32_t number, struct version *v);
+/* Sector by sector, for people. */
+void block_describe(const void *block, struct buf *out);
+
+/* load.c: streams run against a device. */
+int cmd_load(const struct cmd *cmd, struct buf *out);
+int cmd_load_scan(const struct cmd *cmd, struct buf *out);
+
+/* dm.c, dmwait.c: device mapper by ioctl. */
 /* dm.c: device mapper by ioctl; dmwait.c: waiting for what a target, or a file, reports. */
 int dm_status_text(const char *name, bool table, struct buf *text, struct buf *out);
 int cmd_dm_create(const struct cmd *cmd, struct buf *out);
 int cmd_dm_remove(const struct cmd *cmd, struct buf *out);
+int cmd_dm_suspend(const struct cmd *cmd, struct buf *out);
+int cmd_dm_resume(const struct cmd *cmd, struct buf *out);
 int cmd_dm_status(const struct cmd *cmd, struct buf *out);
 int cmd_dm_table(const struct cmd *cmd, struct buf *out);
 int cmd_dm_message(const struct cmd *cmd, struct buf *out);
@@ -174,6 +218,9 @@ int cmd_panic(const struct cmd *cmd, struct buf *out);
 /* init.c: being process 1 of a micro-guest. */
 void init_machine(void);
 void reap_orphans(void);
-int open_agent_port(void);
+int open_agent_port(const char *name);
+
+/* main.c */
+int cmd_serve(const struct cmd *cmd, struct buf *out);
 
 #endif

@@ -199,6 +199,19 @@ int cmd_dm_remove(const struct cmd *cmd, struct buf *out)
 	return 0;
 }
 
+/* dm-suspend NAME: I/O under way is finished first, what comes then waits */
+int cmd_dm_suspend(const struct cmd *cmd, struct buf *out)
+{
+	return simple_request(cmd->argv[1], "ioctl(DM_DEV_SUSPEND)", DM_DEV_SUSPEND,
+			      DM_SUSPEND_FLAG, out);
+}
+
+/* dm-resume NAME */
+int cmd_dm_resume(const struct cmd *cmd, struct buf *out)
+{
+	return simple_request(cmd->argv[1], "ioctl(DM_DEV_SUSPEND)", DM_DEV_SUSPEND, 0, out);
+}
+
 /*
  * Append the status (or, with @table, the table) of every target of the device to @text, one line
  * each; a table line begins with its start, length and type. Failure text goes to @out.

@@ -161,7 +161,7 @@ void reap_orphans(void)
 			;
 }
 
-static bool has_our_name(const char *port)
+static bool has_name(const char *port, const char *wanted)
 {
 	char path[300], name[64] = "";
 	FILE *file;
@@ -174,10 +174,10 @@ static bool has_our_name(const char *port)
 		*name = '\0';
 	fclose(file);
 	name[strcspn(name, "\n")] = '\0';
-	return !strcmp(name, AGENT_PORT_NAME);
+	return !strcmp(name, wanted);
 }
 
-static int try_open_port(void)
+static int try_open_port(const char *name)
 {
 	DIR *dir = opendir(PORTS_DIR);
 	struct dirent *entry;
@@ -186,7 +186,7 @@ static int try_open_port(void)
 	while (dir && fd < 0 && (entry = readdir(dir))) {
 		char path[300];
 
-		if (*entry->d_name == '.' || !has_our_name(entry->d_name))
+		if (*entry->d_name == '.' || !has_name(entry->d_name, name))
 			continue;
 		snprintf(path, sizeof(path), "/dev/%s", entry->d_name);
 		fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -197,18 +197,18 @@ static int try_open_port(void)
 }
 
 /* The device announces its ports some time after its driver is loaded. */
-int open_agent_port(void)
+int open_agent_port(const char *name)
 {
 	uint64_t complain_at = now_us() + PORT_PATIENCE_US;
 	const struct timespec pause = { 0, PORT_POLL_NS };
 
 	for (;;) {
-		int fd = try_open_port();
+		int fd = try_open_port(name);
 
 		if (fd >= 0)
 			return fd;
 		if (now_us() >= complain_at) {
-			complain("still waiting for port", AGENT_PORT_NAME, ENOENT);
+			complain("still waiting for port", name, ENOENT);
 			complain_at += PORT_PATIENCE_US;
 		}
 		nanosleep(&pause, NULL);

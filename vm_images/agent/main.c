@@ -59,10 +59,29 @@ static void serve_port(void)
 {
 	struct conn c = { .port = true };
 
-	c.in = c.out = open_agent_port();
+	c.in = c.out = open_agent_port(AGENT_PORT_NAME);
 	printf("harness-agent: ready\n");
 	fflush(stdout);
 	serve(&c);
+}
+
+/*
+ * serve PORT: another process of this guest serves the virtio port PORT, so that a long command
+ * there and short ones here can run side by side.
+ */
+int cmd_serve(const struct cmd *cmd, struct buf *out)
+{
+	struct conn c = { .port = true };
+	pid_t pid;
+
+	c.in = c.out = open_agent_port(cmd->argv[1]);
+	pid = fork();
+	if (!pid) {
+		serve(&c);
+		_exit(0);
+	}
+	close(c.in);
+	return pid < 0 ? fail(out, "fork", "%s", cmd->argv[1]) : 0;
 }
 
 static void serve_socket(const char *path)

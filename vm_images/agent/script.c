@@ -33,6 +33,8 @@ static const struct command commands[] = {
 	{ "umount", 1, 1, cmd_umount, true },
 	{ "dm-create", 4, -1, cmd_dm_create, true },
 	{ "dm-remove", 1, 1, cmd_dm_remove, true },
+	{ "dm-suspend", 1, 1, cmd_dm_suspend, true },
+	{ "dm-resume", 1, 1, cmd_dm_resume, true },
 	{ "dm-status", 1, 1, cmd_dm_status, false },
 	{ "dm-table", 1, 1, cmd_dm_table, false },
 	{ "dm-message", 3, -1, cmd_dm_message, true },
@@ -47,6 +49,9 @@ static const struct command commands[] = {
 	{ "image-restore", 2, 2, cmd_image_restore, false },
 	{ "image-restore-diff", 2, 2, cmd_image_restore_diff, false },
 	{ "image-drop", 1, 1, cmd_image_drop, false },
+	{ "load", 4, 4, cmd_load, false },
+	{ "load-scan", 2, 2, cmd_load_scan, false },
+	{ "serve", 1, 1, cmd_serve, false },
 	{ "exec", 2, -1, cmd_exec, false },
 	{ "insmod", 1, 2, cmd_insmod, true },
 	{ "rmmod", 1, 1, cmd_rmmod, true },
@@ -186,6 +191,14 @@ static bool wait_continue(struct script *s)
 	return false;
 }
 
+static struct script *running;
+
+bool script_event(const struct buf *event)
+{
+	conn_send(running->conn, FRAME_EVENT, running->id, event->data, event->len);
+	return wait_continue(running);
+}
+
 static int refuse_line(const struct cmd *cmd, struct buf *out)
 {
 	return fail_with(EINVAL, out, "script", cmd->argv[0]);
@@ -315,10 +328,12 @@ void script_run(struct conn *c, uint32_t id, const char *text, size_t len)
 
 	if (!copy)
 		fatal("out of memory");
+	running = &s;
 	while ((line = strsep(&rest, "\n")))
 		if (*line)
 			run_line(&s, index++, line);
 	run_close(NULL);
+	running = NULL;
 	conn_send(c, FRAME_RESPONSE, id, s.reply.data, s.reply.len);
 	for (int i = 0; i < s.at_checkpoint_count; i++)
 		free(s.at_checkpoint[i]);
