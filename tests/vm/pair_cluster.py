@@ -373,6 +373,11 @@ class Proxy:
         """What has passed since ``clear``: ``CONNECTION:u|d:TYPE``, ``CONNECTION:+|-``."""
         return self.ctl("log").split()
 
+    def reconnected(self, cluster: Cluster) -> None:
+        """Wait until a connection that was begun after ``clear`` has taken over."""
+        until(lambda: any(word.endswith(":+") for word in self.log()), "a new connection")
+        cluster.connected()
+
     @property
     def hits(self) -> int:
         return int(self.ctl("hits"))

@@ -321,7 +321,8 @@ def duo(on: Machines, folder: Path) -> Duo:
             name=f"harness-{on.live.owner}-pair-test-{name}",
             kernel=image.kernel,
             initrd=image.initrd,
-            command_line=COMMAND_LINE,
+            # On a busy host a guest may not get on for a minute.
+            command_line=f"{COMMAND_LINE} rcupdate.rcu_cpu_stall_timeout=200",
             accelerator=Accelerator.TCG,
             console=console,
             channel=on.live.path / f"pair-test-{name}.sock",

@@ -151,7 +151,7 @@ def test_link_lost_at_every_message_of_a_flush(cluster: Cluster) -> None:
             # The proxy knows no more rules: all of it went over a new connection, or had gone.
             assert cluster.backup.get("durable") >= cluster.primary.get("acked")
             assert cluster.backup.read(1) == content(7, number, 1), f"{fate} at {kind}"
-            cluster.connected()
+            proxy.reconnected(cluster)
     cluster.same()
 
 
