@@ -38,6 +38,19 @@ def parse_shard(_context: click.Context, _parameter: click.Parameter, text: str)
     return number, of
 
 
+def parse_duration(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> float | None:
+    """``90s``, ``30m`` or ``2h`` in seconds; UsageError when it is no such thing."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,6})([smh])", text)
+    seconds = int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 0
+    if not 1 <= seconds <= 7 * 24 * 3600:
+        raise UsageError(f"no duration {text!r}", hint="as in 90s, 30m or 2h; at most a week")
+    return float(seconds)
+
+
 def state_dir_option(command: Command) -> Command:
     """``--state-dir``."""
     return click.option(
@@ -106,6 +119,9 @@ def selection_options(command: Command) -> Command:
             click.option("--seed", type=int, metavar="X",
                          help="shuffle the cases; also seeds --sample"),
             click.option("--limit", type=_POSITIVE, metavar="K", help="the first K workloads"),
+            click.option("--duration", callback=parse_duration, metavar="TIME",
+                         help="how long suite kmod-endurance goes on: 90s, 30m, 2h"
+                              "  [default: 30m]"),
             click.option("--only", multiple=True, metavar="ID", help="may be repeated"),
             click.option("--fail-fast", is_flag=True, help="stop at the first case not passed"),
             click.option("--keep-pair", is_flag=True,

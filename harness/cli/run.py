@@ -19,6 +19,8 @@ from harness.events import EventBus
 from harness.report.console import ConsoleReporter, new_console
 from harness.run import exercises
 from harness.run.campaign import run_campaign
+from harness.run.endurance import schedule
+from harness.run.endurance.plan import EndurancePlan
 from harness.run.options import AcceleratorChoice, Encryption, Impostor, RunOptions
 from harness.run.plan import ExercisePlan, Plan, WorkloadPlan
 from harness.run.targets import check_target
@@ -40,6 +42,7 @@ def run(context: click.Context, /, **values: Any) -> None:
 
 def run_options(**values: Any) -> RunOptions:
     """The options as given on the command line; UsageError for a target that does not exist."""
+    values["duration_s"] = values.pop("duration", None)
     values["fs"] = tuple(dict.fromkeys(values["fs"]))
     values["only"] = tuple(values["only"])
     values["accel"] = AcceleratorChoice(values["accel"])
@@ -54,6 +57,10 @@ def make_plan(options: RunOptions) -> Plan:
     """The cases to run; UsageError when the suite, or a case named, does not exist."""
     if options.suite == exercises.SUITE:
         return ExercisePlan(options)
+    if options.suite == schedule.SUITE:
+        return EndurancePlan(options)
+    if options.duration_s is not None:
+        raise UsageError(f"--duration is for suite {schedule.SUITE} only")
     return WorkloadPlan(find_suite(options.suite), options)
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from ace_workloads.ops import Mode
 from ace_workloads.registry import SUITE_NAMES, load_suite
 from harness.run import exercises
+from harness.run.endurance import schedule
 
 _COLUMNS = ("suite", "workloads", "original", "covers")
 
@@ -25,6 +26,7 @@ def suites() -> None:
     """
     rows = [_row(name) for name in SUITE_NAMES]
     rows.append((exercises.SUITE, str(len(exercises.EXERCISES)), "0", exercises.COVERS))
+    rows.append((schedule.SUITE, "0", "0", schedule.COVERS))
     if _on_terminal():
         Console().print(_table(rows))
         return

@@ -102,6 +102,7 @@ class ConsoleReporter:
                 self._line("warning: ", text, "yellow")
             case RunEnded():
                 self.close()
+                self._summary.planned = self._summary.planned or event.info.planned
                 show_result(self._console, event.info, event.folder, self._summary, self.cases_s)
 
     def close(self) -> None:
@@ -117,9 +118,9 @@ class ConsoleReporter:
 
     def _start(self, event: RunStarted) -> None:
         self._summary.planned = event.info.planned
-        self._line(
-            "", f"{event.info.suite}: {event.info.planned} cases, recorded in {event.folder}"
-        )
+        # A plan that goes by the clock has no number yet.
+        cases = f"{event.info.planned} cases" if event.info.planned else "cases by the clock"
+        self._line("", f"{event.info.suite}: {cases}, recorded in {event.folder}")
         if self._console.file.isatty() and not self._console.is_dumb_terminal:
             self._progress = Progress(
                 BarColumn(),
@@ -133,7 +134,7 @@ class ConsoleReporter:
                 transient=True,
             )
             self._task = self._progress.add_task(
-                "", total=event.info.planned, counts="", rate="", start=False
+                "", total=event.info.planned or None, counts="", rate="", start=False
             )
             self._progress.start()
 
@@ -172,6 +173,8 @@ class ConsoleReporter:
 
     def _progress_line(self) -> str:
         done, planned = self._summary.done, self._summary.planned
+        if not planned:
+            return f"{done} cases: {self._summary.counts_text()}"
         left_s = (planned - done) * self.cases_s / done
         return (
             f"{done}/{planned} cases: {self._summary.counts_text()}; {self._rate()},"

@@ -26,10 +26,13 @@ from harness.events import (
 )
 from harness.model.case import CaseResult, Outcome, RunInfo
 from harness.oracle.diff import diff_lines, expected_tree_text, recovered_tree_text
+from harness.report.evidence_text import round_text
 from harness.report.junit import write_junit
 from harness.report.load import load_run
 from harness.report.store import CaseTexts, RunStore, new_run_id
 from harness.report.summary import Summary
+from harness.run.endurance.schedule import SUITE
+from harness.run.endurance.worker import RoundWorker
 from harness.run.laboratory import Laboratory, laboratory
 from harness.run.options import RunOptions
 from harness.run.plan import Plan
@@ -63,11 +66,11 @@ def run_campaign(
             campaign = _Campaign(store, info, options, bus)
             campaign.work(lab, plan, before_end)
             try:
-                return campaign.conclude()
+                return campaign.conclude(plan.planned)
             except KeyboardInterrupt:
                 # Too late to stop anything: what was half written is written again.
                 campaign.interrupted = True
-                return campaign.conclude()
+                return campaign.conclude(plan.planned)
 
 
 def _describe(plan: Plan, options: RunOptions, lab: Laboratory) -> RunInfo:
@@ -115,8 +118,9 @@ class _Campaign:
     def work(self, lab: Laboratory, plan: Plan, before_end: Callable[[], None] | None) -> None:
         """Let every worker take cases until there are none left, or somebody says stop."""
         builder = lab.pairs(self._options, self._store.path / "consoles")
+        kind = RoundWorker if self._info.suite == SUITE else Worker
         workers = [
-            Worker(number, builder, self._options, self._bus.publish)
+            kind(number, builder, self._options, self._bus.publish)
             for number in range(self._options.pairs)
         ]
         ended = [threading.Event() for _ in workers]
@@ -190,11 +194,16 @@ class _Campaign:
                     self._stop.set()
         self._bus.publish(CaseEnded(result, pair, folder))
 
-    def conclude(self) -> RunOutcome:
-        """Close the record: counts, JUnit, exit code. Re-raises what stopped the workers."""
+    def conclude(self, planned: int) -> RunOutcome:
+        """Close the record: counts, JUnit, exit code. Re-raises what stopped the workers.
+
+        ``planned`` is how many cases there were to be, which some plans do not know before.
+        """
+        self._summary.planned = planned
         code = self._exit_code()
         info = replace(
             self._info,
+            planned=planned,
             ended_unix_s=time.time(),
             counts=dict(self._summary.counts),
             exit_code=code,
@@ -218,6 +227,8 @@ def case_texts(result: CaseResult) -> CaseTexts:
     consoles = {name: "\n".join(lines) + "\n" for name, lines in result.console.items()}
     if result.evidence is None:
         return CaseTexts(consoles=consoles)
+    if result.evidence.round is not None:
+        return CaseTexts(diff=round_text(result.evidence.round), consoles=consoles)
     steps, fs = parse_run_section(result.jlang), result.case_id.fs
     expected, recovered, diff = [], [], []
     for crash in result.evidence.crashes:

@@ -57,6 +57,8 @@ class RunOptions:
     seed: int | None = None
     """Order of the cases, and which are sampled; None keeps the suite's own order."""
     limit: int | None = None
+    duration_s: float | None = None
+    """How long a suite without a fixed number of cases goes on; None for its own default."""
     only: tuple[str, ...] = ()
     fail_fast: bool = False
     keep_pair: bool = False

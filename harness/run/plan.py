@@ -16,6 +16,7 @@ from ace_workloads.suite import Suite, shard_of
 from ace_workloads.workload import Workload
 from harness.errors import UsageError
 from harness.model.case import CaseId
+from harness.run.endurance.schedule import Round
 from harness.run.exercises import EXERCISES, RAW, SUITE, Exercise
 from harness.run.filesystems import FILE_SYSTEMS
 from harness.run.options import RunOptions
@@ -30,7 +31,7 @@ class Case:
     """A workload on one file system and target; crashes at each of its persistence points."""
 
     case_id: CaseId
-    workload: Workload | Exercise
+    workload: Workload | Exercise | Round
 
 
 class Plan(Protocol):
@@ -42,7 +43,7 @@ class Plan(Protocol):
 
     @property
     def planned(self) -> int:
-        """How many cases there are in all."""
+        """How many cases there are in all; so far, where only time tells."""
 
     def take(self) -> Case | None:
         """The next case, or None when all are taken. Safe to call from several threads."""

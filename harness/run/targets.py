@@ -8,12 +8,16 @@ from harness.errors import UsageError
 from harness.run.options import Encryption, RunOptions
 from harness.run.pair import BACKUP_ADDRESS, PRIMARY_ADDRESS
 from harness.target.base import Target
+from harness.target.cluster import ClusterTarget
 from harness.target.drbd import PROTOCOLS, DrbdTarget
 from harness.target.linear import LinearTarget
 from harness.target.rollbaccine import RollbaccineTarget, check_defect
+from harness.target.rollbaccine_cluster import RollbaccineCluster
 
 TARGET_NAMES = (RollbaccineTarget.name, LinearTarget.name, *PROTOCOLS)
 CONTROL = LinearTarget.name
+CLUSTER_NAMES = (RollbaccineCluster.name,)
+"""Targets whose nodes can be started, promoted and taken back one by one."""
 
 
 def check_target(options: RunOptions) -> None:
@@ -49,6 +53,16 @@ def make_target(
     if name in PROTOCOLS:
         addresses = PRIMARY_ADDRESS, BACKUP_ADDRESS
         return DrbdTarget(name, image.on_demand["drbd"], addresses)
+    raise _unknown(name)
+
+
+def make_cluster(
+    name: str, image: MicroImage, defect: str | None = None, *, encryption: bool = True
+) -> ClusterTarget:
+    """A driver of the nodes of target ``name`` one by one; errors as of ``make_target``."""
+    if name == RollbaccineCluster.name:
+        addresses = (PRIMARY_ADDRESS, BACKUP_ADDRESS)
+        return RollbaccineCluster(image.module, addresses, defect, encryption=encryption)
     raise _unknown(name)
 
 

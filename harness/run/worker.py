@@ -89,21 +89,30 @@ class Worker:
         )
         started = time.perf_counter()
         try:
-            bench = self._bench(case.case_id.target, case.case_id.fs)
             # Booting and setting up is shared by many cases and belongs to none of them.
+            play = self._prepare(case)
             self._publish(CaseStarted(case.case_id, self.number))
             started = time.perf_counter()
-            what = f"case {case.case_id} to end"
-            deadline = Deadline.after(self._options.timeout_s, what)
-            if isinstance(case.workload, Exercise):
-                observed = bench.exercise(case.workload, deadline)
-            else:
-                observed = bench.run(case.workload.steps, deadline)
+            observed = play()
         except (InfraError, ProtocolError) as error:
             result = self._broken(blank, error)
         else:
             result = self._judged(blank, case, observed)
         return replace(result, elapsed_s=time.perf_counter() - started)
+
+    def _prepare(self, case: Case) -> Callable[[], Observation]:
+        """Make everything ready for ``case``; what is returned runs it."""
+        bench = self._bench(case.case_id.target, case.case_id.fs)
+        what = f"case {case.case_id} to end"
+        workload = case.workload
+
+        def play() -> Observation:
+            deadline = Deadline.after(self._options.timeout_s, what)
+            if isinstance(workload, Exercise):
+                return bench.exercise(workload, deadline)
+            return bench.run(workload.steps, deadline)
+
+        return play
 
     def _judged(self, blank: CaseResult, case: Case, observed: Observation) -> CaseResult:
         started = time.perf_counter()

@@ -27,7 +27,11 @@ def output(*words: str) -> str:
 def test_suites_lists_name_counts_and_purpose() -> None:
     lines = CliRunner().invoke(suites, catch_exceptions=False).stdout.splitlines()
     assert lines[0].split("\t") == ["suite", "workloads", "original", "covers"]
-    assert [line.split("\t")[0] for line in lines[1:]] == [*SUITE_NAMES, "device"]
+    assert [line.split("\t")[0] for line in lines[1:]] == [
+        *SUITE_NAMES,
+        "device",
+        "kmod-endurance",
+    ]
     assert "ace-seq2\t198361\t466382\tevery pair of core ops" in "\n".join(lines)
 
 
