@@ -15,7 +15,7 @@ from harness.build.rootfs import build_root
 from harness.config import state_dir
 
 TESTS = sorted(path.name for path in (KMOD_SOURCE / "tests").glob("[0-9]*.sh"))
-_TIMEOUT_S = 900
+_TIMEOUT_S = 3000
 _FAULTS_TESTS = ("95-faults.sh",)
 
 
