@@ -12,6 +12,8 @@
 #include <linux/slab.h>
 #include <linux/uio.h>
 
+#include <net/sock.h>
+
 /*
  * Before commit 05bdb9965305 ("block: replace fmode_t with a block-specific
  * type for block open flags") (v6.5) the open mode was an fmode_t.
@@ -122,10 +124,28 @@ static inline void rb_shrinker_destroy(struct shrinker *shrinker)
 #if IS_ENABLED(CONFIG_DM_AUDIT)
 void dm_audit_log_bio(const char *dm_msg_prefix, const char *op,
 		      struct bio *bio, sector_t sector, int result);
-#define rb_audit_bio(bio, sector) \
-	dm_audit_log_bio(DM_MSG_PREFIX, "integrity-mismatch", bio, sector, 0)
+static inline void rb_audit_bio(struct bio *bio, sector_t sector)
+{
+	dm_audit_log_bio("rollbaccine", "integrity-mismatch", bio, sector, 0);
+}
 #else
-#define rb_audit_bio(bio, sector) do { } while (0)
+static inline void rb_audit_bio(struct bio *bio, sector_t sector) {}
+#endif
+
+/*
+ * v6.2 gave sockets a flag not to use the sending task's page fragment, which
+ * was back-ported; Kbuild looks for it.  Without it only our own threads send,
+ * never a task that may be in the middle of sending itself.
+ */
+#ifdef RB_HAVE_TASK_FRAG
+#define RB_SENDS_ANYWHERE true
+static inline void rb_sock_own_frag(struct sock *sk)
+{
+	sk->sk_use_task_frag = false;
+}
+#else
+#define RB_SENDS_ANYWHERE false
+static inline void rb_sock_own_frag(struct sock *sk) {}
 #endif
 
 #endif /* DM_ROLLBACCINE_COMPAT_H */

@@ -192,16 +192,20 @@ static bool rb_backup_over(struct rb_device *rb)
 	       rb_is_primary(rb);
 }
 
-static int rb_backup_wait_room(struct rb_device *rb, u32 bytes)
+static int rb_backup_wait_room(struct rb_peer *peer, u32 bytes)
 {
+	struct rb_device *rb = peer->rb;
 	struct rb_store *store = &rb->store;
 
 	if (!rb_op_room(store, bytes))
 		rb_fault_idle(rb);
 	wait_event_idle(store->wait, rb_op_room(store, bytes) ||
+				     READ_ONCE(peer->broken) ||
 				     rb_backup_over(rb));
 	if (READ_ONCE(store->failed))
 		return -EIO;
+	if (!rb_op_room(store, bytes))
+		return -ECONNRESET;
 	return rb_backup_over(rb) ? -ESHUTDOWN : 0;
 }
 
@@ -249,7 +253,7 @@ static int rb_backup_receive_op(struct rb_peer *peer,
 	if (!ret && wire.epoch != rb->epoch)
 		ret = -EBADMSG;
 	if (!ret)
-		ret = rb_backup_wait_room(rb, frame->data);
+		ret = rb_backup_wait_room(peer, frame->data);
 	if (ret)
 		return ret;
 	op = rb_op_alloc(&rb->store, wire.type, wire.sector, wire.sectors,
@@ -287,7 +291,7 @@ static int rb_backup_receive_tags(struct rb_peer *peer,
 	if (!ret && !rb_tags_chunk_valid(rb->tags, message.chunk, message.tags))
 		ret = -EBADMSG;
 	if (!ret)
-		ret = rb_backup_wait_room(rb, RB_BLOCK_BYTES);
+		ret = rb_backup_wait_room(peer, RB_BLOCK_BYTES);
 	if (ret)
 		return ret;
 	first = message.chunk << RB_CHUNK_SHIFT;

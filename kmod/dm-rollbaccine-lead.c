@@ -12,6 +12,22 @@
 
 #include "dm-rollbaccine.h"
 
+/* Keys of leaderships that no block refers to any more. */
+static void rb_forget_epochs(struct rb_device *rb)
+{
+	struct rb_epoch epoch;
+	u32 from = 0;
+
+	while (rb_keys_epochs(rb->keys, from, &epoch, 1)) {
+		from = epoch.epoch + 1;
+		if (!rb_tags_epoch_blocks(rb->tags, epoch.epoch) &&
+		    !rb_tags_epoch_forget(rb->tags, epoch.epoch))
+			rb_keys_forget_epoch(rb->keys, epoch.epoch);
+		if (!from)
+			break;
+	}
+}
+
 /* Begin to lead @number.  Nobody submits; all that was received is applied. */
 int rb_lead(struct rb_device *rb, u32 number)
 {
@@ -19,6 +35,7 @@ int rb_lead(struct rb_device *rb, u32 number)
 	struct rb_cipher *cipher;
 	int ret;
 
+	rb_forget_epochs(rb);
 	get_random_bytes(epoch.salt, sizeof(epoch.salt));
 	ret = rb_node_add_epoch(rb, &epoch);
 	if (ret)

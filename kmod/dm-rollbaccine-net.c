@@ -65,6 +65,8 @@ static void rb_net_tune(struct socket *sock)
 {
 	tcp_sock_set_nodelay(sock->sk);
 	sock->sk->sk_allocation = GFP_NOIO;
+	/* We may send while our caller is in the middle of sending itself. */
+	rb_sock_own_frag(sock->sk);
 }
 
 static struct sockaddr_in rb_net_addr(__be32 addr, u16 port)

@@ -220,7 +220,7 @@ rb_node_judge_leader(struct rb_device *rb, struct rb_peer *peer,
 		return RB_VERDICT_BUSY;
 	if (peer->blocked)
 		return RB_VERDICT_BUSY;
-	rb->promised = hello->epoch;
+	rb->promised = max(rb->promised, hello->epoch);
 	return RB_VERDICT_ACCEPTED;
 }
 
@@ -329,6 +329,7 @@ static void rb_node_init(struct rb_device *rb)
 
 	init_waitqueue_head(&p->issue_wait);
 	init_waitqueue_head(&p->drain_wait);
+	mutex_init(&p->issue);
 	bio_list_init(&p->held);
 	INIT_LIST_HEAD(&p->log);
 	INIT_LIST_HEAD(&p->waiters);

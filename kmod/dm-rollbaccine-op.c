@@ -178,6 +178,33 @@ void rb_op_put(struct rb_op *op)
 	spin_unlock_irqrestore(&store->lock, flags);
 }
 
+static enum rb_pin rb_op_pin_mode(const struct rb_op *op)
+{
+	return op->type == RB_WIRE_WRITE ? RB_PIN_SET : RB_PIN_EMPTY;
+}
+
+/* Before it has its index: have room for its tags.  May sleep. */
+int rb_op_pin(struct rb_op *op)
+{
+	u64 bad;
+	int ret;
+
+	if (!op->blocks || op->type == RB_WIRE_TAGS)
+		return 0;
+	ret = rb_tags_pin(op->store->rb->tags, op->first, op->blocks,
+			  rb_op_pin_mode(op), &bad);
+	op->pinned = !ret;
+	return ret;
+}
+
+void rb_op_unpin(struct rb_op *op)
+{
+	if (op->pinned)
+		rb_tags_unpin(op->store->rb->tags, op->first, op->blocks,
+			      rb_op_pin_mode(op));
+	op->pinned = false;
+}
+
 static bool rb_read_fill(struct rb_store *store, struct bio *bio, u32 blocks,
 			 gfp_t gfp)
 {

@@ -373,6 +373,7 @@ void rb_peer_attach(struct rb_peer *peer, struct socket *sock,
 	peer->sock = sock;
 	peer->session = *session;
 	peer->dialled = dialled;
+	peer->broken = false;
 	peer->begun = false;
 	peer->hashing = false;
 	peer->ping = false;
@@ -388,9 +389,13 @@ void rb_peer_attach(struct rb_peer *peer, struct socket *sock,
 void rb_peer_break(struct rb_peer *peer)
 {
 	mutex_lock(&peer->guard);
-	if (peer->sock)
+	if (peer->sock) {
+		WRITE_ONCE(peer->broken, true);
 		kernel_sock_shutdown(peer->sock, SHUT_RDWR);
+	}
 	mutex_unlock(&peer->guard);
+	/* It may wait for room that only its end would make. */
+	wake_up_all(&peer->rb->store.wait);
 }
 
 bool rb_peer_unread(struct rb_peer *peer)

@@ -151,13 +151,15 @@ int rb_resync_hear_hashes(struct rb_peer *peer, const struct rb_frame *frame)
 
 bool rb_resync_pending(const struct rb_peer *peer)
 {
+	u64 hashed;
+
 	if (!peer->dialled)
 		return READ_ONCE(peer->hashing);
 	if (!READ_ONCE(peer->resyncing))
 		return false;
 	/* Pairs with the release in rb_resync_hear_hashes(). */
-	return peer->full || READ_ONCE(peer->next_chunk) <
-			     smp_load_acquire(&peer->hashed);
+	hashed = smp_load_acquire(&peer->hashed);
+	return peer->full || READ_ONCE(peer->next_chunk) < hashed;
 }
 
 /* Returns the next chunk to be sent, or RB_NO_BLOCK; @end: there are no more. */

@@ -2,8 +2,9 @@
 /*
  * The primary: what happens to a write.
  *
- * map queues it; the issue thread gives it the next index and encrypts it into
- * pages of our own (larger ones: a worker does).  Once it has its slot, its tags
+ * It is given the next index and encrypted into pages of our own: at once, if it
+ * is small and nothing is in the way, else by the issue thread, and larger ones
+ * by a worker.  Once it has its slot, its tags
  * are recorded, it goes to the local disk, and the peers may be sent it, in
  * index order.  A plain write completes with the local disk.  A flush or FUA
  * write completes when the local disk and a quorum of peers have everything up
@@ -11,6 +12,7 @@
  * than the quorum are in sync.
  */
 #include <linux/kthread.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
 #include "dm-rollbaccine.h"
@@ -136,24 +138,6 @@ void rb_write_fail_waiters(struct rb_device *rb)
 		rb_bio_end(rb, op->source, BLK_STS_IOERR);
 		rb_op_put(op);
 	}
-}
-
-/* Accept a bio that changes something; the issue thread has the rest. */
-int rb_write_map(struct rb_device *rb, struct bio *bio)
-{
-	struct rb_per_bio *pb = dm_per_bio_data(bio, RB_PER_BIO_SIZE);
-	unsigned long flags;
-
-	pb->ticks = 0;
-	if (bio_op(bio) != REQ_OP_WRITE &&
-	    bio_sectors(bio) > RB_MAX_DISCARD_SECTORS)
-		dm_accept_partial_bio(bio, RB_MAX_DISCARD_SECTORS);
-	spin_lock_irqsave(&rb->lock, flags);
-	rb->inflight++;
-	bio_list_add(&rb->primary.held, bio);
-	spin_unlock_irqrestore(&rb->lock, flags);
-	wake_up(&rb->primary.issue_wait);
-	return DM_MAPIO_SUBMITTED;
 }
 
 static enum rb_wire_type rb_write_type(const struct bio *bio)
@@ -373,6 +357,7 @@ static void rb_write_serve(struct rb_device *rb, struct bio *bio)
 {
 	struct rb_per_bio *pb = dm_per_bio_data(bio, RB_PER_BIO_SIZE);
 	enum rb_admission admission = rb_write_admit(rb, bio);
+	bool issued;
 
 	if (admission == RB_WAIT) {
 		/* A tick bounds the wait for what nobody announces: time. */
@@ -387,11 +372,65 @@ static void rb_write_serve(struct rb_device *rb, struct bio *bio)
 	rb_write_pop(rb);
 	if (admission == RB_REJECT) {
 		rb_bio_end(rb, bio, BLK_STS_IOERR);
-	} else if (!rb_write_issue(rb, bio)) {
-		spin_lock_irq(&rb->lock);
-		bio_list_add_head(&rb->primary.held, bio);
-		spin_unlock_irq(&rb->lock);
+		return;
 	}
+	mutex_lock(&rb->primary.issue);
+	issued = rb_write_issue(rb, bio);
+	mutex_unlock(&rb->primary.issue);
+	if (issued)
+		return;
+	spin_lock_irq(&rb->lock);
+	bio_list_add_head(&rb->primary.held, bio);
+	spin_unlock_irq(&rb->lock);
+}
+
+/*
+ * What is small and can go ahead does so in the submitter's context, which
+ * saves waking a thread.  No memory reserve can be exhausted by it: a submitter
+ * has no more than two pieces of a bio under way that only start when it
+ * returns.
+ */
+static bool rb_write_now(struct rb_device *rb, struct bio *bio)
+{
+	struct rb_primary *p = &rb->primary;
+	unsigned int noio;
+	bool issued = false;
+
+	if (!RB_SENDS_ANYWHERE || rb->tree_pages ||
+	    bio_op(bio) != REQ_OP_WRITE ||
+	    bio->bi_iter.bi_size > RB_INLINE_BYTES || rb_write_peek(rb) ||
+	    READ_ONCE(rb->state) != RB_CONNECTED ||
+	    rb_write_admit(rb, bio) != RB_ADMIT || !mutex_trylock(&p->issue))
+		return false;
+	noio = memalloc_noio_save();
+	/* Nobody who came earlier may be overtaken by us for ever. */
+	if (!rb_write_peek(rb))
+		issued = rb_write_issue(rb, bio);
+	memalloc_noio_restore(noio);
+	mutex_unlock(&p->issue);
+	return issued;
+}
+
+/* Accept a bio that changes something. */
+int rb_write_map(struct rb_device *rb, struct bio *bio)
+{
+	struct rb_per_bio *pb = dm_per_bio_data(bio, RB_PER_BIO_SIZE);
+	unsigned long flags;
+
+	pb->ticks = 0;
+	if (bio_op(bio) != REQ_OP_WRITE &&
+	    bio_sectors(bio) > RB_MAX_DISCARD_SECTORS)
+		dm_accept_partial_bio(bio, RB_MAX_DISCARD_SECTORS);
+	spin_lock_irqsave(&rb->lock, flags);
+	rb->inflight++;
+	spin_unlock_irqrestore(&rb->lock, flags);
+	if (rb_write_now(rb, bio))
+		return DM_MAPIO_SUBMITTED;
+	spin_lock_irqsave(&rb->lock, flags);
+	bio_list_add(&rb->primary.held, bio);
+	spin_unlock_irqrestore(&rb->lock, flags);
+	wake_up(&rb->primary.issue_wait);
+	return DM_MAPIO_SUBMITTED;
 }
 
 int rb_write_issue_thread(void *data)

@@ -237,6 +237,7 @@ struct rb_peer {
 
 	/* Under rb_device.lock. */
 	bool up;
+	bool broken; /* the session has to end */
 	bool dialled; /* we are the connector of the session */
 	bool blocked; /* `disconnect` until `connect` */
 	bool streaming; /* operations are sent to it */
@@ -282,6 +283,7 @@ struct rb_primary {
 	wait_queue_head_t issue_wait;
 	wait_queue_head_t drain_wait;
 	struct rb_cipher *cipher; /* of the current epoch */
+	struct mutex issue; /* who gives out indices */
 	struct bio_list held; /* accepted, no index yet */
 	u64 issued;
 	struct list_head log; /* by index; not yet sent to all that stream */

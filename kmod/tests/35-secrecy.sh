@@ -9,8 +9,8 @@ make_disks
 tap() { # tap PORT FILE: forward to the backup's port
 	perl -MIO::Socket::INET -MIO::Select -e '
 		$l = IO::Socket::INET->new(LocalAddr => "127.0.0.1:$ARGV[0]",
-			Listen => 4, ReuseAddr => 1) or exit 2;
-		open($f, ">", $ARGV[1]); $f->autoflush(1);
+			Listen => 4, ReuseAddr => 1) or die "tap: $@";
+		open($f, ">", $ARGV[1]) or die "tap: $!"; $f->autoflush(1);
 		while ($a = $l->accept) {
 			$b = IO::Socket::INET->new("127.0.0.1:7402") or next;
 			$s = IO::Select->new($a, $b);
@@ -27,7 +27,7 @@ tap() { # tap PORT FILE: forward to the backup's port
 }
 
 tap 7500 "$WORK/wire"
-until_true 10 [ -e "$WORK/wire" ]
+until_true 60 [ -e "$WORK/wire" ]
 must backup
 must dmsetup create rbp --table "0 $SECTORS rollbaccine $A primary 1 $KEY 127.0.0.1:7401 1 2 127.0.0.1:7500 1 create"
 until_true 20 connected

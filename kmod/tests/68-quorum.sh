@@ -50,7 +50,8 @@ must [ "$(get rbc applied)" -lt "$(get rbp issued)" ]
 
 # Fail-over needs N - Q + 1 = 2 promises: one's own is not enough.
 must dmsetup message rbc 0 release
-until_true 20 [ "$(get rbc applied)" = "$(get rbp issued)" ]
+caught_up() { [ "$(get rbc applied)" = "$(get rbp issued)" ]; }
+until_true 20 caught_up
 must dmsetup remove rbp
 must dmsetup suspend rbc
 must dmsetup resume rbc

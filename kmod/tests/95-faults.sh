@@ -134,7 +134,7 @@ unpair
 
 # A deposed primary goes on as if nothing had happened.
 for f in "" "fault ignore_epoch"; do
-	start "peer_timeout_ms 1000 $f" "peer_timeout_ms 1000 $f"
+	start "peer_timeout_ms 1000 $f" "peer_timeout_ms 1000"
 	must write_blocks "$P" 0 16 conv=fsync
 	must dmsetup message rbb 0 promote
 	must is rbb role primary
