@@ -44,6 +44,23 @@ def test_promoted_backup_has_everything_that_was_promised(cluster: Cluster) -> N
     cluster.same()
 
 
+@pytest.mark.parametrize("defect", [None, "early_ack:3000"])
+def test_a_primary_cut_off_has_promised_nothing_that_the_backup_lacks(
+    cluster: Cluster, defect: str | None
+) -> None:
+    """P1, P2, P13, P15: promises of a load under which the link is lost."""
+    cluster.create(f"{_WAITS} {fault(defect)}", _SHORT)
+    a, b = cluster.primary, cluster.backup
+    words = ("load", a.path, 64, 7, 1, 0, 8, "/dev/vdb")
+    cluster.jobs.append(a.node.job("load", *words))
+    until(lambda: _promised(a) > 100, "the load to get going")
+    cluster.duo.link.cut = True
+    a.wait("state==connecting")
+    b.must_message("promote")
+    with judged(defect):
+        assert prefix_of(b.read_all(64), 7) >= _promised(a)
+
+
 def test_deposed_primary_cannot_complete_a_flush(cluster: Cluster) -> None:
     """P9: two primaries never both complete a flush; the old one notices and is fenced."""
     cluster.create(_SHORT, _SHORT)
