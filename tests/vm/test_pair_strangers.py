@@ -40,7 +40,7 @@ def test_strangers_change_nothing(cluster: Cluster, role: str) -> None:
     """P8, L2: neither before nor while a pair is at work, on either node's port."""
     device = getattr(cluster, role)
     peer = cluster.duo.b if role == "primary" else cluster.duo.a
-    crowd = peer.job("crowd", "crowd", device.node.address, device.port, 100)
+    crowd = peer.job("crowd", "crowd", device.node.address, device.port, 3)
     cluster.jobs.append(crowd)
     cluster.create(_SHORT, _SHORT)
     before = cluster.backup.status()
@@ -113,6 +113,9 @@ _WAYS = [
     ("flip", 40), ("flip", -1), ("flip", 16), ("drop", 0), ("dup", 0), ("swap", 0),
     ("truncate", 20), ("truncate", 33), ("grow", 100), ("reflect", 0),
 ]  # fmt: skip
+# In a handshake: the field for a MAC, which has none before there are keys, and of a challenge whom
+# it is for, which makes the connector turn away without counting it.
+_UNSAID = (16, 40)
 _ATTACKED = (Kind.WRITE, Kind.FLUSH, Kind.PROGRESS)
 
 
@@ -141,8 +144,7 @@ def test_mangled_messages_are_rejected(cluster: Cluster, kind: Kind) -> None:
         proxy.ctl("clear")
         proxy.add(_MESSAGES[kind], kind, way, arg)
         _attack(cluster, proxy, kind, number)
-        # The field for a MAC says nothing before there are keys.
-        if way == "flip" and not (kind not in _ATTACKED and arg == 16):
+        if way == "flip" and (kind in _ATTACKED or arg not in _UNSAID):
             after = cluster.primary.get("rejected") + cluster.backup.get("rejected")
             assert after > before, f"{way} {arg} of {kind.name} went unnoticed"
     cluster.connected()
