@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping
 
 from harness.target.base import Line
-from harness.target.rollbaccine import check_defect
+from harness.target.rollbaccine import DEFECTS, check_defect
 
 _NAME = "replicated"
 _DISK = "/dev/vda"
@@ -40,7 +40,7 @@ class RollbaccineCluster:
     ) -> None:
         """``addresses`` by place; UsageError for a defect that does not exist.
 
-        Roles change places, so a defect is switched on at both: it strikes where the role fits.
+        A node is given the defect if it is one of the role in which it is started.
         """
         check_defect(defect)
         self._module = module
@@ -55,7 +55,7 @@ class RollbaccineCluster:
         if self._encryption:
             key = f"logon:{_KEY_NAME}"
             lines.append(("key-add", "logon", _KEY_NAME, _KEY_HEX))
-        words = self._features(create=create, suspend=suspend)
+        words = self._features(role, suspend=suspend)
         other = 1 - place
         table = " ".join(
             [
@@ -66,11 +66,11 @@ class RollbaccineCluster:
         )
         return [*lines, ("dm-create", _NAME, "-", "RW", table)]
 
-    def _features(self, *, create: bool, suspend: bool) -> list[str]:
-        words = ["create"] if create else []
+    def _features(self, role: str, *, suspend: bool) -> list[str]:
+        words = ["create"] if role == "primary" else []
         words += ["peer_timeout_ms", str(_PEER_TIMEOUT_MS)]
         words += ["on_peer_loss", "suspend" if suspend else "error"]
-        if self._defect is not None:
+        if self._defect is not None and DEFECTS[self._defect.partition(":")[0]] == role:
             words += ["fault", self._defect]
         return words
 
