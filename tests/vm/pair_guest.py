@@ -185,7 +185,8 @@ class Node:
         except BaseException:
             machine.destroy()
             raise
-        self.guest = Guest(self.name, machine, agent, self.spec.console, "", _position=self._heard)
+        console = self.spec.console
+        self.guest = Guest(self.name, machine, agent, console, "", self.spec, _position=self._heard)
 
     def greet(self) -> None:
         """Wait until it has booted, and prepare it."""

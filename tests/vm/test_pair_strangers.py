@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from pair_cluster import Cluster, Kind, Proxy, content, until
+from pair_cluster import Cluster, Kind, Proxy, content, judged, until
 
 _SHORT = "peer_timeout_ms 1500"
 _WAITS = f"{_SHORT} on_peer_loss suspend"
@@ -171,8 +171,14 @@ def test_replayed_messages_are_rejected(cluster: Cluster, kind: Kind) -> None:
     cluster.same()
 
 
-def test_an_acknowledgement_played_back_completes_nothing(cluster: Cluster) -> None:
-    """P8: an old PROGRESS in place of the one that is held back."""
+@pytest.mark.parametrize("key", ["logon", "-"])
+def test_an_acknowledgement_played_back_completes_nothing(cluster: Cluster, key: str) -> None:
+    """P8: an old PROGRESS in place of the one that is held back.
+
+    Without a key nothing is authenticated, and the replay goes unnoticed.
+    """
+    if key == "-":
+        cluster.primary.key = cluster.backup.key = key
     proxy = cluster.proxy()
     cluster.create(_WAITS, _SHORT)
     proxy.add("d", Kind.PROGRESS, "keep", 1)
@@ -185,7 +191,9 @@ def test_an_acknowledgement_played_back_completes_nothing(cluster: Cluster) -> N
     job = cluster.primary.write_job("flush", 0, 4, 7, 2, "sync")
     cluster.jobs.append(job)
     proxy.struck()
-    until(lambda: cluster.primary.get("rejected") > 0, "the replay to be noticed")
+    with judged(None if key == "logon" else key):
+        noticed = "the replay to be noticed"
+        until(lambda: cluster.primary.get("rejected") > 0, noticed, 20 if key == "logon" else 3)
     assert job.running
     cluster.backup.must_message("release")
     assert job.join().ok
