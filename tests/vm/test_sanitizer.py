@@ -7,13 +7,12 @@ Not part of CI: the kernel takes long to build, and guests with it are slow. To 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bad_guest import BadGuest, bad_guest
 from conftest import Harness
-from kmod_guest import RELEASE_TESTS, KmodGuest, Machines, kmod_guest, machines
+from kmod_guest import RELEASE_TESTS, KmodGuest, Machines, kmod_guest
 
 from harness.guest.oops import scan
 from harness.guest.oops_rules import ReportKind
@@ -29,12 +28,6 @@ _IMPATIENT = (
     "watchdog_thresh=3",
     "rcupdate.rcu_cpu_stall_timeout=5",
 )
-
-
-@pytest.fixture(scope="module")
-def on() -> Iterator[Machines]:
-    with machines() as opened:
-        yield opened
 
 
 # Lockdep says one thing per boot.
@@ -66,7 +59,7 @@ OTHERS = [
     ("stall_rcu", "rcu-stall", "rcu: INFO: rcu_preempt self-detected stall on CPU"),
     ("soft_lockup", "soft-lockup", "watchdog: BUG: soft lockup - CPU#N stuck for N"),
     # The guest ends here.
-    ("null_dereference", "gpf", "Oops: general protection fault"),
+    ("null_dereference", "general-protection-fault", "Oops: general protection fault"),
 ]
 
 
