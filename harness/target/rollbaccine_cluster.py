@@ -20,6 +20,10 @@ _PEER_TIMEOUT_MS = 5_000
 _KEY_NAME = "harness:replicated"
 _KEY_HEX = bytes(range(32)).hex()
 _NO_KEY = "-"
+_OF_EITHER = frozenset(
+    {"nonce_reuse", "skip_tag_check", "stale_tag", "ack_before_durable", "resync_skip",
+     "ignore_epoch"}
+)  # fmt: skip
 _incarnations = itertools.count(1)
 
 
@@ -40,7 +44,7 @@ class RollbaccineCluster:
     ) -> None:
         """``addresses`` by place; UsageError for a defect that does not exist.
 
-        A node is given the defect if it is one of the role in which it is started.
+        A node is given the defect if it is one that the role can have in which it is started.
         """
         check_defect(defect)
         self._module = module
@@ -70,9 +74,14 @@ class RollbaccineCluster:
         words = ["create"] if role == "primary" else []
         words += ["peer_timeout_ms", str(_PEER_TIMEOUT_MS)]
         words += ["on_peer_loss", "suspend" if suspend else "error"]
-        if self._defect is not None and DEFECTS[self._defect.partition(":")[0]] == role:
+        if self._defect is not None and self._has_defect(role):
             words += ["fault", self._defect]
         return words
+
+    def _has_defect(self, role: str) -> bool:
+        name = (self._defect or "").partition(":")[0]
+        # Roles move: what may be wrong with either node is wrong with both.
+        return name in _OF_EITHER or DEFECTS[name] == role
 
     def _id(self, place: int) -> int:
         """Never used twice, neither by the two nodes nor over incarnations."""
