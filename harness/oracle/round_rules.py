@@ -43,7 +43,7 @@ def judge_round(evidence: RoundEvidence) -> Iterator[Check]:
 
 def _works(evidence: RoundEvidence) -> Iterator[Check]:
     for text in evidence.refusals[:_MOST]:
-        yield failed(Rule.ROUND_WORKS, "", "success", text, "what had to work was refused")
+        yield failed(Rule.ROUND_WORKS, "", "success", text, f"this had to work: {text}")
     if not evidence.refusals:
         yield passed(Rule.ROUND_WORKS, "", "every step of the round was carried out")
 
