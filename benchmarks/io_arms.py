@@ -65,7 +65,7 @@ def _plain(lab: Laboratory, disk: str) -> RollbaccineTarget:
 
 _MAKE: dict[str, Callable[[Laboratory, str], Target]] = {
     "rollbaccine": _rollbaccine,
-    "plain": _plain,
+    "rollbaccine, no key": _plain,
     DRBD: _drbd,
 }
 REPLICATED = tuple(_MAKE)

@@ -13,9 +13,11 @@ from harness.oracle.case_rules import judge_equal
 from harness.oracle.rules import Rule, failed, passed, unknown
 
 MODULE_SLACK_BYTES = 64 << 10
-"""Between two quiet moments the target may keep this much more, for what it merely caches."""
-SLAB_SLACK_KIB = 3072
-"""Unreclaimable slab of a guest may differ by this much between two quiet moments."""
+"""Between two quiet moments the target may keep this much more. Seen were 33 bytes more with each
+change of leadership, and nothing else."""
+SLAB_SLACK_KIB = 1024
+"""Unreclaimable slab of a guest may differ by this much between two quiet moments: seen were up to
+460 KiB within the first rounds of a guest, and 200 KiB over the eleven that followed."""
 _MOST = 8
 
 
@@ -41,7 +43,7 @@ def judge_round(evidence: RoundEvidence) -> Iterator[Check]:
 
 def _works(evidence: RoundEvidence) -> Iterator[Check]:
     for text in evidence.refusals[:_MOST]:
-        yield failed(Rule.ROUND_WORKS, "", "success", text, "what had to work was refused")
+        yield failed(Rule.ROUND_WORKS, "", "success", text, f"this had to work: {text}")
     if not evidence.refusals:
         yield passed(Rule.ROUND_WORKS, "", "every step of the round was carried out")
 

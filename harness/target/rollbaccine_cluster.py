@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping
 
 from harness.target.base import Line
-from harness.target.rollbaccine import check_defect
+from harness.target.rollbaccine import DEFECTS, check_defect
 
 _NAME = "replicated"
 _DISK = "/dev/vda"
@@ -20,6 +20,10 @@ _PEER_TIMEOUT_MS = 5_000
 _KEY_NAME = "harness:replicated"
 _KEY_HEX = bytes(range(32)).hex()
 _NO_KEY = "-"
+_OF_EITHER = frozenset(
+    {"nonce_reuse", "skip_tag_check", "stale_tag", "ack_before_durable", "resync_skip",
+     "ignore_epoch"}
+)  # fmt: skip
 _incarnations = itertools.count(1)
 
 
@@ -40,7 +44,7 @@ class RollbaccineCluster:
     ) -> None:
         """``addresses`` by place; UsageError for a defect that does not exist.
 
-        Roles change places, so a defect is switched on at both: it strikes where the role fits.
+        A node is given the defect if it is one that the role can have in which it is started.
         """
         check_defect(defect)
         self._module = module
@@ -55,7 +59,7 @@ class RollbaccineCluster:
         if self._encryption:
             key = f"logon:{_KEY_NAME}"
             lines.append(("key-add", "logon", _KEY_NAME, _KEY_HEX))
-        words = self._features(create=create, suspend=suspend)
+        words = self._features(role, suspend=suspend)
         other = 1 - place
         table = " ".join(
             [
@@ -66,13 +70,18 @@ class RollbaccineCluster:
         )
         return [*lines, ("dm-create", _NAME, "-", "RW", table)]
 
-    def _features(self, *, create: bool, suspend: bool) -> list[str]:
-        words = ["create"] if create else []
+    def _features(self, role: str, *, suspend: bool) -> list[str]:
+        words = ["create"] if role == "primary" else []
         words += ["peer_timeout_ms", str(_PEER_TIMEOUT_MS)]
         words += ["on_peer_loss", "suspend" if suspend else "error"]
-        if self._defect is not None:
+        if self._defect is not None and self._has_defect(role):
             words += ["fault", self._defect]
         return words
+
+    def _has_defect(self, role: str) -> bool:
+        name = (self._defect or "").partition(":")[0]
+        # Roles move: what may be wrong with either node is wrong with both.
+        return name in _OF_EITHER or DEFECTS[name] == role
 
     def _id(self, place: int) -> int:
         """Never used twice, neither by the two nodes nor over incarnations."""

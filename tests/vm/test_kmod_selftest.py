@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kmod_guest import KmodGuest, Machines, kmod_guest, machines
+from kmod_guest import KmodGuest, Machines, kmod_guest
 
 from harness.build.kmod import SELFTEST_FILE, build_selftest
 from harness.build.profile import load_profile
@@ -20,12 +19,6 @@ _PARTS = ("crypto", "session", "tags", "tree")
 _MODULES = ("gcm", "ctr", "dm-mod", "brd")
 _COMPLAINTS = ("BUG", "WARNING:", "Call Trace", "hung task", "pins left")
 _KEYS = {"good": "0123456789abcdef" * 2, "short": "0123456789abcdef"}
-
-
-@pytest.fixture(scope="module")
-def on() -> Iterator[Machines]:
-    with machines() as opened:
-        yield opened
 
 
 def _load(guest: KmodGuest, *parameters: str) -> tuple[bool, str]:

@@ -3,19 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bad_guest import bad_guest
-from kmod_guest import Machines, machines
-
-
-@pytest.fixture(scope="module")
-def on() -> Iterator[Machines]:
-    with machines() as opened:
-        yield opened
-
+from kmod_guest import Machines
 
 SLUB = [
     ("out_of_bounds", "slab-corruption", "BUG kmalloc-64"),

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""On the sanitizer kernel: each check of it works, and the module passes its tests under them.
+
+Not part of CI: the kernel takes long to build, and guests with it are slow. To run it:
+``.venv/bin/python -m pytest -m slow tests/vm/test_sanitizer.py``
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bad_guest import BadGuest, bad_guest
+from conftest import Harness
+from kmod_guest import RELEASE_TESTS, KmodGuest, Machines, kmod_guest
+
+from harness.guest.oops import scan
+from harness.guest.oops_rules import ReportKind
+
+PROFILE = "debian-12-6.12-sanitizer"
+pytestmark = pytest.mark.slow
+
+_TESTS_TIMEOUT_S = 4 * 3600
+# What failing disks make their users say.
+_OF_FAILED_IO = (ReportKind.IO_ERROR, ReportKind.FILE_SYSTEM, ReportKind.DEVICE_MAPPER)
+_IMPATIENT = (
+    "sysctl.kernel.hung_task_timeout_secs=5",
+    "watchdog_thresh=3",
+    "rcupdate.rcu_cpu_stall_timeout=5",
+)
+
+
+# Lockdep says one thing per boot.
+LOCKING = [
+    ("lock_inversion", "WARNING: possible circular locking dependency detected"),
+    ("lock_also_taken_by_interrupt", "WARNING: inconsistent lock state"),
+    ("unlock_not_locked", "WARNING: bad unlock balance detected!"),
+    ("free_held_lock", "WARNING: held lock freed!"),
+    ("lock_not_initialised", "INFO: trying to register non-static key."),
+    ("return_with_lock", "WARNING: lock held when returning to user space!"),
+    ("rcu_misuse", "WARNING: suspicious RCU usage"),
+]
+OTHERS = [
+    ("sleep_in_atomic", "bug", "BUG: scheduling while atomic: sh/N/HEX"),
+    ("allocate_in_atomic", "bug", "BUG: sleeping function called from invalid context at "),
+    ("shift_too_far", "ubsan", "UBSAN: shift-out-of-bounds in "),
+    ("index_too_high", "ubsan", "UBSAN: array-index-out-of-bounds in "),
+    ("use_after_free", "kasan", "BUG: KASAN: slab-use-after-free in use_after_free"),
+    ("out_of_bounds", "kasan", "BUG: KASAN: slab-out-of-bounds in out_of_bounds"),
+    ("double_free", "kasan", "BUG: KASAN: double-free in double_free"),
+    ("stack_out_of_bounds", "kasan", "BUG: KASAN: stack-out-of-bounds in stack_out_of_bounds"),
+    ("vmalloc_out_of_bounds", "kasan", "BUG: KASAN: vmalloc-out-of-bounds in vmalloc_out_of"),
+    ("delete_twice", "list-corruption", "list_del corruption"),
+    ("drop_reference_twice", "warning", "refcount_t: "),
+    ("free_active_timer", "warning", "ODEBUG: free active"),
+    ("leave_objects_in_cache", "leak", "BUG harness_bad "),
+    ("warn", "warning", "WARNING: "),
+    ("hang", "hung-task", "INFO: task harness_hang blocked for more than N seconds."),
+    ("stall_rcu", "rcu-stall", "rcu: INFO: rcu_preempt self-detected stall on CPU"),
+    ("soft_lockup", "soft-lockup", "watchdog: BUG: soft lockup - CPU#N stuck for N"),
+    # The guest ends here.
+    ("null_dereference", "general-protection-fault", "Oops: general protection fault"),
+]
+
+
+def _is_seen(bad: BadGuest, name: str, kind: str, title: str) -> None:
+    bad.commit(name)
+    found = bad.reports_until(kind, title)
+    assert any(r.kind == kind and r.title.startswith(title) for r in found), (
+        f"{name}: looked for {kind} {title!r}, found {[(r.kind.value, r.title) for r in found]}"
+    )
+
+
+@pytest.mark.parametrize(("name", "title"), LOCKING, ids=[name for name, _ in LOCKING])
+def test_mistakes_with_locks_are_seen(on: Machines, name: str, title: str, tmp_path: Path) -> None:
+    with bad_guest(on, PROFILE, tmp_path) as bad:
+        _is_seen(bad, name, "lockdep", title)
+
+
+def test_other_mistakes_are_seen(on: Machines, tmp_path: Path) -> None:
+    with bad_guest(on, PROFILE, tmp_path, _IMPATIENT) as bad:
+        for name, kind, title in OTHERS:
+            _is_seen(bad, name, kind, title)
+
+
+def test_a_leak_is_seen(on: Machines, tmp_path: Path) -> None:
+    """By the same steps that follow the module's tests."""
+    script = """
+        . /opt/kmod/tests/reports.sh
+        reports_begin && no_leaks before || exit 2
+        echo leak >/sys/module/harness_bad/parameters/commit
+        ! no_leaks after
+    """
+    with bad_guest(on, PROFILE, tmp_path) as bad:
+        done = bad.guest.run("bash", "-c", script, timeout_s=600)
+        assert done.ok, done.text
+        assert "leak+0x" in done.text, "where it was allocated"
+        found = bad.reports_until("leak", "kmemleak: ")
+        assert [report.kind for report in found] == [ReportKind.LEAK]
+
+
+def _assert_no_report(guest: KmodGuest) -> None:
+    console = guest.console.read_text(errors="replace")
+    assert [str(r) for r in scan(console) if r.kind not in _OF_FAILED_IO] == []
+
+
+def test_module_passes_its_tests(on: Machines, tmp_path: Path) -> None:
+    with kmod_guest(on, PROFILE, tmp_path, faults=False) as guest:
+        done = guest.run_tests(*RELEASE_TESTS, timeout_s=_TESTS_TIMEOUT_S)
+        assert done.ok, done.text
+        _assert_no_report(guest)
+
+
+def test_module_survives_failing_memory_and_disks(on: Machines, tmp_path: Path) -> None:
+    with kmod_guest(on, PROFILE, tmp_path, faults=False) as guest:
+        done = guest.run_script("under-faults.sh", timeout_s=_TESTS_TIMEOUT_S)
+        assert done.ok, done.text
+        _assert_no_report(guest)
+
+
+def test_workloads_pass(harness: Harness) -> None:
+    words = ("--suite", "ace-seq1", "--sample", "100", "--seed", "1", "--profile", PROFILE)
+    done = harness("run", *words, "--boot-timeout-s", "600", "--timeout-s", "600")
+    assert done.code == 0, done.output
