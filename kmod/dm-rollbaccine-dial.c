@@ -325,7 +325,7 @@ static void rb_dial_serve(struct rb_peer *peer)
 	rb_node_evaluate(rb);
 	do {
 		ret = rb_dial_hear_one(peer);
-	} while (!ret && rb_is_primary(rb));
+	} while (!ret && rb_is_primary(rb) && !READ_ONCE(rb->fenced));
 	rb_peer_detach(peer);
 	if (!rb_stopping(rb))
 		DMWARN("%s: peer %llu lost (%s)", rb_device_name(rb),
