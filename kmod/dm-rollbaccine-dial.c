@@ -178,6 +178,11 @@ out:
 		rb_dial_refused(peer, verdict);
 	else if (ret == -EKEYREJECTED)
 		rb_dial_refused(peer, RB_VERDICT_KEY);
+	if (ret == -EBADMSG || ret == -EREMCHG) {
+		spin_lock_irq(&peer->rb->lock);
+		peer->rb->rejected++;
+		spin_unlock_irq(&peer->rb->lock);
+	}
 	if (ret == -ECONNREFUSED && verdict == RB_VERDICT_EPOCH && !candidate)
 		rb_node_fence(peer->rb, other->epoch, peer->id);
 	return ret;

@@ -166,6 +166,12 @@ static int rb_listen_greet(struct rb_device *rb, struct rb_greeting *g)
 
 	rb_net_set_timeouts(g->sock, msecs_to_jiffies(RB_HANDSHAKE_MS));
 	ret = rb_listen_authenticate(rb, g);
+	if (ret == -EBADMSG) {
+		/* Not worth an answer. */
+		spin_lock_irq(&rb->lock);
+		rb->rejected++;
+		spin_unlock_irq(&rb->lock);
+	}
 	if (!ret)
 		ret = rb_listen_answer(rb, g, &verdict);
 	/* To a candidate the WELCOME was the promise. */
