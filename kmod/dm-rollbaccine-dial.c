@@ -178,6 +178,11 @@ out:
 		rb_dial_refused(peer, verdict);
 	else if (ret == -EKEYREJECTED)
 		rb_dial_refused(peer, RB_VERDICT_KEY);
+	if (ret == -EBADMSG || ret == -EREMCHG) {
+		spin_lock_irq(&peer->rb->lock);
+		peer->rb->rejected++;
+		spin_unlock_irq(&peer->rb->lock);
+	}
 	if (ret == -ECONNREFUSED && verdict == RB_VERDICT_EPOCH && !candidate)
 		rb_node_fence(peer->rb, other->epoch, peer->id);
 	return ret;
@@ -325,7 +330,7 @@ static void rb_dial_serve(struct rb_peer *peer)
 	rb_node_evaluate(rb);
 	do {
 		ret = rb_dial_hear_one(peer);
-	} while (!ret && rb_is_primary(rb));
+	} while (!ret && rb_is_primary(rb) && !READ_ONCE(rb->fenced));
 	rb_peer_detach(peer);
 	if (!rb_stopping(rb))
 		DMWARN("%s: peer %llu lost (%s)", rb_device_name(rb),

@@ -121,6 +121,16 @@ static int rb_listen_authenticate(struct rb_device *rb, struct rb_greeting *g)
 	return ret;
 }
 
+/* Whatever session this peer has ends; one we dialled may be about to. */
+static void rb_listen_make_room(struct rb_device *rb, struct rb_greeting *g)
+{
+	/* Also before a promise: what we say we have is all we shall have. */
+	rb_backup_end_session(rb);
+	if (!(g->other.flags & RB_HS_CANDIDATE))
+		wait_event_idle(rb->wait, !READ_ONCE(g->peer->up) ||
+					  rb_stopping(rb));
+}
+
 static int rb_listen_answer(struct rb_device *rb, struct rb_greeting *g,
 			    enum rb_wire_verdict *verdict)
 {
@@ -129,9 +139,8 @@ static int rb_listen_answer(struct rb_device *rb, struct rb_greeting *g,
 	int ret;
 
 	*verdict = rb_node_judge(rb, g->peer, &g->other);
-	/* Also before a promise: what we say we have is all we shall have. */
 	if (*verdict == RB_VERDICT_ACCEPTED)
-		rb_backup_end_session(rb);
+		rb_listen_make_room(rb, g);
 	rb_node_describe(rb, &self);
 	ret = rb_hs_welcome(&g->hs, *verdict, &self, &welcome);
 	if (!ret)
@@ -157,6 +166,12 @@ static int rb_listen_greet(struct rb_device *rb, struct rb_greeting *g)
 
 	rb_net_set_timeouts(g->sock, msecs_to_jiffies(RB_HANDSHAKE_MS));
 	ret = rb_listen_authenticate(rb, g);
+	if (ret == -EBADMSG) {
+		/* Not worth an answer. */
+		spin_lock_irq(&rb->lock);
+		rb->rejected++;
+		spin_unlock_irq(&rb->lock);
+	}
 	if (!ret)
 		ret = rb_listen_answer(rb, g, &verdict);
 	/* To a candidate the WELCOME was the promise. */
