@@ -2,12 +2,13 @@
 # make run    set up what is missing, then the main job
 # make test   set up what is missing, then the whole test suite
 # make setup  system packages and .venv only
+# make nightly  what is marked slow
 
 HARNESS := .venv/bin/harness
 SUITE ?= ace-seq1
 RUN_OPTIONS ?=
 
-.PHONY: run test setup unit vm lint clean
+.PHONY: run test setup unit vm nightly lint clean
 
 run: setup
 	$(HARNESS) run --suite $(SUITE) $(RUN_OPTIONS)
@@ -28,6 +29,10 @@ unit: setup
 # A missing QEMU or libvirt is a failure here, never a silent skip.
 vm: setup
 	HARNESS_REQUIRE_VM=1 .venv/bin/python -m pytest -q -m "vm and not slow" tests/vm
+
+# What CI has no time for: whole suites on every kernel, endurance, the sanitizer kernel.
+nightly: setup
+	HARNESS_REQUIRE_VM=1 .venv/bin/python -m pytest -q -m slow
 
 clean:
 	$(HARNESS) clean

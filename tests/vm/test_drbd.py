@@ -11,7 +11,9 @@ from harness.model.verdict import Verdict
 DELAY = ("--link-delay-ms", "200")
 
 
-@pytest.mark.parametrize("profile", ["debian-12", "debian-12-6.12"])
+@pytest.mark.parametrize(
+    "profile", ["debian-12", pytest.param("debian-12-6.12", marks=pytest.mark.slow)]
+)
 def test_protocol_c_passes(harness: Harness, profile: str) -> None:
     done = harness("run", "--suite", "smoke", "--target", "drbd", "--profile", profile)
     assert done.code == 0, done.output
@@ -21,11 +23,13 @@ def test_protocol_c_passes(harness: Harness, profile: str) -> None:
         assert result.evidence.primary_device == result.evidence.backup_device is not None
 
 
+@pytest.mark.slow
 def test_block_level_suite_passes(harness: Harness) -> None:
     done = harness("run", "--suite", "device", "--target", "drbd")
     assert done.code == 0, done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["drbd", "rollbaccine"])
 def test_a_slow_link_loses_nothing_that_was_waited_for(harness: Harness, target: str) -> None:
     """The control of the test below."""
@@ -45,6 +49,7 @@ def test_protocol_a_loses_what_it_acknowledged(harness: Harness) -> None:
         assert any(rule.split("/")[0] in ("mount", "name", "content", "attr") for rule in broken)
 
 
+@pytest.mark.slow
 def test_an_impostor_is_told_on_drbd_too(harness: Harness) -> None:
     done = harness(
         "run", "--suite", "smoke", "--limit", "2", "--target", "drbd", "--impostor", "stale"

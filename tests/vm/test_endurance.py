@@ -39,6 +39,7 @@ def test_the_rounds_are_what_the_tests_need() -> None:
             assert disturbances[0].disk is Disk.OLD, defect
 
 
+@pytest.mark.slow
 def test_nothing_acknowledged_is_lost(harness: Harness) -> None:
     done = harness("run", "--suite", SUITE, "--duration", _DURATION, "--seed", str(_SEED))
     assert done.code == 0, done.output
@@ -54,6 +55,7 @@ def test_nothing_acknowledged_is_lost(harness: Harness) -> None:
     assert again.code == 0, again.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", sorted(_CAUGHT_IN))
 def test_defect_is_caught(harness: Harness, defect: str) -> None:
     seed, number, _ = _CAUGHT_IN[defect]
