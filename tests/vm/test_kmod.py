@@ -17,6 +17,8 @@ TESTS = sorted(path.name for path in (KMOD_SOURCE / "tests").glob("[0-9]*.sh"))
 # Debugging of slabs, emulation and a busy host add up.
 _TIMEOUT_S = 3600
 _FAULTS_TESTS = ("95-faults.sh",)
+# Suites and pair tests of CI do as much, on two machines.
+_AT_NIGHT = ("10-filesystems.sh", "20-fio.sh")
 # What kernels differ in: block layer limits, crypto, flushes, memory management, removal.
 _ON_EVERY_KERNEL = (
     "25-durable.sh", "35-secrecy.sh", "45-integrity.sh", "50-refusals.sh", "65-resync.sh",
@@ -27,7 +29,8 @@ _ON_EVERY_KERNEL = (
 @pytest.mark.parametrize(
     ("profile", "chosen"),
     [
-        ("debian-12", set(TESTS)),
+        ("debian-12", set(TESTS) - set(_AT_NIGHT)),
+        pytest.param("debian-12", set(_AT_NIGHT), marks=pytest.mark.slow),
         ("debian-12-6.12", set(_ON_EVERY_KERNEL)),
         pytest.param("debian-12-6.12", set(TESTS) - set(_ON_EVERY_KERNEL), marks=pytest.mark.slow),
     ],
@@ -43,6 +46,8 @@ def test_release_build_passes_its_tests(
         assert done.text.count("ok     ") == len(chosen)
 
 
+# ``test_defects.py`` has them in a pair.
+@pytest.mark.slow
 def test_faults_build_has_its_defects(on: Machines, tmp_path: Path) -> None:
     with kmod_guest(on, "debian-12", tmp_path, faults=True) as guest:
         done = guest.run_tests(*_FAULTS_TESTS, timeout_s=_TIMEOUT_S)
