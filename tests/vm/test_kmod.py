@@ -17,8 +17,10 @@ TESTS = sorted(path.name for path in (KMOD_SOURCE / "tests").glob("[0-9]*.sh"))
 # Debugging of slabs, emulation and a busy host add up.
 _TIMEOUT_S = 3600
 _FAULTS_TESTS = ("95-faults.sh",)
-# Suites and pair tests of CI do as much, on two machines.
-_AT_NIGHT = ("10-filesystems.sh", "20-fio.sh")
+# The longest; suites and pair tests of CI do much of it, on two machines.
+_AT_NIGHT = (
+    "10-filesystems.sh", "20-fio.sh", "30-zeroing.sh", "80-cycles.sh", "85-removal.sh",
+)  # fmt: skip
 # What kernels differ in: block layer limits, crypto, flushes, memory management, removal.
 _ON_EVERY_KERNEL = (
     "25-durable.sh", "35-secrecy.sh", "45-integrity.sh", "50-refusals.sh", "65-resync.sh",
