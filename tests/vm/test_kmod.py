@@ -19,12 +19,12 @@ _TIMEOUT_S = 3600
 _FAULTS_TESTS = ("95-faults.sh",)
 # The longest; suites and pair tests of CI do much of it, on two machines.
 _AT_NIGHT = (
-    "10-filesystems.sh", "20-fio.sh", "30-zeroing.sh", "80-cycles.sh", "85-removal.sh",
+    "10-filesystems.sh", "20-fio.sh", "30-zeroing.sh", "60-peer-loss.sh", "80-cycles.sh",
+    "85-removal.sh", "90-snapshot.sh",
 )  # fmt: skip
 # What kernels differ in: block layer limits, crypto, flushes, memory management, removal.
 _ON_EVERY_KERNEL = (
-    "25-durable.sh", "35-secrecy.sh", "45-integrity.sh", "50-refusals.sh", "65-resync.sh",
-    "67-promote.sh", "75-hold.sh", "77-reload.sh", "90-snapshot.sh",
+    "45-integrity.sh", "65-resync.sh", "67-promote.sh", "77-reload.sh",
 )  # fmt: skip
 
 
