@@ -6,6 +6,9 @@ from __future__ import annotations
 import pytest
 from pair_cluster import Cluster, Device, Peer, content, fault, judged, prefix_of, until
 
+# Guests are rebooted and time-outs waited for: longer than CI has.
+pytestmark = pytest.mark.slow
+
 _SHORT = "peer_timeout_ms 1000"
 _WAITS = f"{_SHORT} on_peer_loss suspend"
 

@@ -8,6 +8,9 @@ import struct
 import pytest
 from pair_cluster import Cluster, Kind, Proxy, content, until
 
+# Guests are rebooted and time-outs waited for: longer than CI has.
+pytestmark = pytest.mark.slow
+
 _SHORT = "peer_timeout_ms 1500"
 _WAITS = f"{_SHORT} on_peer_loss suspend"
 _MAGIC = 0x32634252
