@@ -21,6 +21,7 @@ _OTHER_KEYS = (
     "kernel_config",
     "kernel_arguments",
     "memory_mib",
+    "patience",
 )
 
 
@@ -43,6 +44,8 @@ class Profile:
     """Added to the command line of the guest's kernel, after the harness's own."""
     memory_mib: int = field(default=_MEMORY_MIB, repr=False)
     """Of each guest of a pair."""
+    patience: int = field(default=1, repr=False)
+    """How many times longer than for a distribution's kernel to wait for a guest."""
 
     def sources(self) -> tuple[str, ...]:
         """One-line apt sources: the release, its updates, its security updates."""
@@ -95,6 +98,7 @@ def _from_toml(path: Path, data: dict[str, object]) -> Profile:
         kernel_config=kernel.config,
         kernel_arguments=table.texts("kernel_arguments") if "kernel_arguments" in data else (),
         memory_mib=table.number("memory_mib") if "memory_mib" in data else _MEMORY_MIB,
+        patience=table.number("patience") if "patience" in data else 1,
         **texts,
     )
 

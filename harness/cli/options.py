@@ -27,6 +27,7 @@ Decorator = Callable[[Command], Command]
 _POSITIVE = click.IntRange(min=1)
 # Whole seconds: no nan and nothing that the clock could not count to.
 _SECONDS = click.IntRange(min=1, max=24 * 3600)
+_TIMES = ", times the patience of the profile"
 
 
 def parse_shard(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[int, int]:
@@ -89,10 +90,10 @@ def machine_options(command: Command) -> Command:
             click.option("--link-delay-ms", type=click.IntRange(0, 10_000), default=0,
                          show_default=True,
                          help="what the primary sends leaves it so much later, if it still can"),
-            click.option("--timeout-s", type=_SECONDS, default=int(DEFAULT_TIMEOUT_S),
-                         show_default=True, help="per case"),
+            click.option("--timeout-s", type=_SECONDS,
+                         help=f"per case  [default: {DEFAULT_TIMEOUT_S:.0f}{_TIMES}]"),
             click.option("--boot-timeout-s", type=_SECONDS,
-                         default=int(DEFAULT_BOOT_TIMEOUT_S), show_default=True, help="per pair"),
+                         help=f"per pair  [default: {DEFAULT_BOOT_TIMEOUT_S:.0f}{_TIMES}]"),
             click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
                          help="run store  [default: reports/ of the checkout]"),
             state_dir_option,

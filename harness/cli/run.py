@@ -13,6 +13,7 @@ import click
 from ace_workloads.errors import SuiteError
 from ace_workloads.registry import load_suite
 from ace_workloads.suite import Suite
+from harness.build.profile import load_profile
 from harness.cli.options import machine_options, selection_options
 from harness.errors import UsageError
 from harness.events import EventBus
@@ -21,9 +22,18 @@ from harness.run import exercises
 from harness.run.campaign import run_campaign
 from harness.run.endurance import schedule
 from harness.run.endurance.plan import EndurancePlan
-from harness.run.options import AcceleratorChoice, Encryption, Impostor, RunOptions
+from harness.run.options import (
+    DEFAULT_BOOT_TIMEOUT_S,
+    DEFAULT_TIMEOUT_S,
+    AcceleratorChoice,
+    Encryption,
+    Impostor,
+    RunOptions,
+)
 from harness.run.plan import ExercisePlan, Plan, WorkloadPlan
 from harness.run.targets import check_target
+
+_TIMEOUTS = {"timeout_s": DEFAULT_TIMEOUT_S, "boot_timeout_s": DEFAULT_BOOT_TIMEOUT_S}
 
 
 @click.command()
@@ -41,13 +51,17 @@ def run(context: click.Context, /, **values: Any) -> None:
 
 
 def run_options(**values: Any) -> RunOptions:
-    """The options as given on the command line; UsageError for a target that does not exist."""
+    """The options as given on the command line; UsageError for a target or profile there is not."""
     values["duration_s"] = values.pop("duration", None)
     values["fs"] = tuple(dict.fromkeys(values["fs"]))
     values["only"] = tuple(values["only"])
     values["accel"] = AcceleratorChoice(values["accel"])
     values["encryption"] = Encryption(values["encryption"])
     values["impostor"] = Impostor(values["impostor"]) if values["impostor"] else None
+    patience = load_profile(values["profile"]).patience
+    for name, default in _TIMEOUTS.items():
+        if values[name] is None:
+            values[name] = default * patience
     options = RunOptions(**values)
     check_target(options)
     return options

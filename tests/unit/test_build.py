@@ -177,9 +177,10 @@ def test_a_profile_with_a_kernel_of_its_own(tmp_path: Path) -> None:
 
 
 def test_what_a_profile_says_about_its_guests(tmp_path: Path) -> None:
-    text = GOOD + 'kernel_arguments = ["a=1", "b"]\nmemory_mib = 1024\n'
+    text = GOOD + 'kernel_arguments = ["a=1", "b"]\nmemory_mib = 1024\npatience = 3\n'
     profile = profile_from(tmp_path, text)
     assert (profile.kernel_arguments, profile.memory_mib) == (("a=1", "b"), 1024)
+    assert (profile.patience, profile_from(tmp_path, GOOD).patience) == (3, 1)
     assert repr(profile) == repr(profile_from(tmp_path, GOOD)), "the same root tree serves both"
 
 

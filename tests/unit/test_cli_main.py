@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.build.profile import load_profile
 from harness.cli import main as main_module
 from harness.cli.main import run_command_line
 from harness.config import CHECKOUT
 from harness.errors import InfraError
 from harness.run import laboratory
 from harness.run.campaign import RunOutcome
-from harness.run.options import RunOptions
+from harness.run.options import DEFAULT_BOOT_TIMEOUT_S, DEFAULT_TIMEOUT_S, RunOptions
 from harness.run.plan import Plan
 
 
@@ -153,6 +154,17 @@ def test_the_exit_code_of_a_run_is_that_of_its_record(
     assert (plan.name, plan.planned) == ("smoke", 6)
     assert (options.fs, options.seed, options.limit) == (("xfs", "ext4"), 5, 3)
     assert (options.shard, options.timeout_s) == ((1, 1), 7)
+
+
+def test_a_slow_profile_is_given_more_time(ran: list[tuple[Plan, RunOptions]]) -> None:
+    for name in ("debian-12", "debian-12-6.12-sanitizer"):
+        run_command_line(["run", "--suite", "smoke", "--profile", name, "--limit", "1"])
+    usual, slow = (options for _, options in ran)
+    factor = load_profile("debian-12-6.12-sanitizer").patience
+    assert factor > 1
+    assert (usual.timeout_s, usual.boot_timeout_s) == (DEFAULT_TIMEOUT_S, DEFAULT_BOOT_TIMEOUT_S)
+    assert slow.timeout_s == factor * usual.timeout_s
+    assert slow.boot_timeout_s == factor * usual.boot_timeout_s
 
 
 def test_replay_runs_the_one_case(ran: list[tuple[Plan, RunOptions]]) -> None:

@@ -155,7 +155,7 @@ def kmod_guest(
     machine = on.hypervisor.start(spec)
     try:
         agent = Agent(SocketChannel.connect(spec.channel), "kmod")
-        deadline = Deadline.after(_BOOT_TIMEOUT_S, "the kmod guest to boot")
+        deadline = Deadline.after(_BOOT_TIMEOUT_S * profile.patience, "the kmod guest to boot")
         agent.hello(deadline)
         ext4 = [("insmod", path) for path in image.on_demand["ext4"]]
         mounts = [("mount", "/dev/vda", ROOT, "ext4", "-")]
