@@ -25,6 +25,8 @@ STRIDE = 7919
 """As in guest_tool/blockio.c."""
 ZEROS = bytes(BLOCK_BYTES)
 WAIT_S = 30
+# Longer than any test takes.
+_FOR_GOOD_MS = 3_600_000
 _RECORD = re.compile(rb"plain([0-9a-f]{8}) ([0-9a-f]{8}) ([0-9a-f]{8})\n")
 _ids = itertools.count(1)
 _ports = itertools.count(20000, 4)
@@ -238,9 +240,9 @@ class Layer:
         """Reads work."""
         self.become("flakey /dev/vda 0 0 3600 1 error_writes")
 
-    def slow_flush(self, ms: int) -> None:
-        """A flush of the disk takes ``ms``."""
-        self.become(f"delay /dev/vda 0 0 /dev/vda 0 0 /dev/vda 0 {ms}")
+    def hold_flushes(self) -> None:
+        """No flush of the disk ends before it becomes something else; reads and writes do."""
+        self.become(f"delay /dev/vda 0 0 /dev/vda 0 0 /dev/vda 0 {_FOR_GOOD_MS}")
 
     def remove(self) -> None:
         self._node.must("dm-remove", self._name)
