@@ -34,6 +34,8 @@ _PACKAGES = (
     "mount",
     "xfsprogs",
 )
+# The kernel's objtool looks at every object of a module; packaged headers bring what it needs.
+_OBJTOOL_NEEDS = ("libelf1",)
 # Nothing in a guest reads documentation or translations: a third of the tree.
 _EXCLUDES = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 _BUILD_TIMEOUT_S = 1800
@@ -69,9 +71,9 @@ def build_root(profile: Profile, state: StateDir) -> RootTree:
     Where the profile names a kernel source, that kernel is built first (much longer).
     Raises ToolError when the archive cannot be reached or a tool fails.
     """
-    folder = _tree(profile, "root", _PACKAGES, state)
     if profile.kernel_source is None or profile.kernel_config is None:
-        return _describe(folder / "root")
+        return _describe(_tree(profile, "root", _PACKAGES, state) / "root")
+    folder = _tree(profile, "root", (*_PACKAGES, *_OBJTOOL_NEEDS), state)
     # Apart from the guest's tree, so that a change of its packages does not build the kernel again.
     builder = _tree(profile, "builder", (profile.kernel_source, *KERNEL_TOOLS), state)
     kernel = build_kernel(builder / "root", profile.kernel_source, profile.kernel_config, state)
