@@ -174,7 +174,7 @@ class Agent:
         """
         request_id = self._next_id()
         while True:
-            self._send(Frame(FrameType.HELLO, request_id), deadline)
+            self._greet(Frame(FrameType.HELLO, request_id), deadline)
             attempt = deadline.within(HELLO_INTERVAL_S, deadline.what)
             try:
                 frame = self._await(request_id, attempt)
@@ -261,6 +261,15 @@ class Agent:
             self._channel.send(encode_frame(frame))
         except OSError as error:
             raise self._lost(f"cannot send, while waiting for {deadline}: {error}") from error
+
+    def _greet(self, frame: Frame, deadline: Deadline) -> None:
+        try:
+            self._send(frame, deadline)
+        except GuestLostError as error:
+            # Nobody reads before the guest has booted: if that takes long, greetings fill the
+            # stream. Those that are in it will be answered.
+            if not isinstance(error.__cause__, TimeoutError):
+                raise
 
     def _await_or_lost(self, request_id: int, deadline: Deadline) -> Frame:
         try:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections import deque
 
@@ -11,6 +12,7 @@ from agent_process import running_agent, soon
 
 from harness.deadline import Deadline
 from harness.errors import AgentError, GuestLostError
+from harness.guest import ports
 from harness.guest.agent import Agent
 from harness.guest.ports import SocketChannel
 from harness.guest.protocol import Frame, FrameReader, FrameType, encode_frame
@@ -63,6 +65,26 @@ def test_a_greeting_is_repeated_until_it_is_heard() -> None:
     agent, channel = client(TimeoutError(), TimeoutError(), Frame(FrameType.HELLO, 0, GREETING))
     assert agent.hello(soon()).kernel == "6.1.0"
     assert [frame.type for frame in channel.sent] == [FrameType.HELLO] * 3
+
+
+def test_greetings_that_fill_the_stream_of_a_booting_guest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ports, "_SEND_TIMEOUT_S", 0.01)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(encode_frame(Frame(FrameType.HELLO, 7)))
+        agent = Agent(SocketChannel(ours), "backup")
+        with pytest.raises(GuestLostError, match="no answer in time: boot"):
+            agent.hello(Deadline.after(0.05, "boot"))
+        with pytest.raises(GuestLostError, match="cannot send"):
+            agent.run(["sync"], soon())
+        theirs.close()
+        with pytest.raises(GuestLostError, match="cannot send"):
+            agent.hello(soon())
 
 
 def test_a_greeting_that_is_never_heard_is_a_lost_guest() -> None:
