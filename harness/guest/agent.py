@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from harness.deadline import Deadline
 from harness.errors import AgentError, GuestLostError
-from harness.guest.ports import ByteChannel
+from harness.guest.ports import ByteChannel, CompanionEndedError
 from harness.guest.protocol import (
     PROTOCOL_VERSION,
     Block,
@@ -195,8 +195,8 @@ class Agent:
         """Run ``lines`` in order and return one result per line; a failed line is not an error.
 
         Without ``on_event`` the workload goes on at every checkpoint, a load without ``on_load``.
-        ``GuestLostError`` when the channel breaks or ``deadline`` passes, ``AgentError`` when the
-        agent refuses the request.
+        ``GuestLostError`` when the channel breaks, a guest that is needed ends or ``deadline``
+        passes, ``AgentError`` when the agent refuses the request.
         """
         request_id = self._next_id()
         self._send(Frame(FrameType.REQUEST, request_id, encode_script(lines)), deadline)
@@ -242,6 +242,17 @@ class Agent:
                 f"guest {self.name}: `{command}` {result.state} with status {result.status}:"
                 f" {result.text.strip() or 'no output'}"
             )
+
+    def needs(self, other: Agent) -> None:
+        """From now on the end of the other's guest is the end of every request here.
+
+        Otherwise what waits for that guest would be waited for as long as it takes in this one.
+        """
+        self._channel.accompany(other._channel)
+
+    def ended(self) -> bool:
+        """Whether the guest has ended or the channel was closed; asks nobody."""
+        return self._channel.ended()
 
     def close(self) -> None:
         """Close the channel."""
@@ -291,6 +302,8 @@ class Agent:
                 data = self._channel.recv(deadline)
             except TimeoutError:
                 raise
+            except CompanionEndedError as error:
+                raise self._lost(f"the other guest ended, while waiting for {deadline}") from error
             except OSError as error:
                 raise self._lost(f"channel broke, while waiting for {deadline}: {error}") from error
             if not data:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.deadline import Deadline
+from harness.guest.ports import ByteChannel, CompanionEndedError
 from harness.guest.protocol import (
     BlockState,
     Frame,
@@ -69,6 +70,7 @@ class FakeChannel:
         self._reader = FrameReader()
         self._pending = b""
         self._ended = False
+        self._companions: list[ByteChannel] = []
         self._script: _Script | None = None
 
     def end(self) -> None:
@@ -92,7 +94,15 @@ class FakeChannel:
             return data
         if self._ended or self.closed:
             return b""
+        if any(other.ended() for other in self._companions):
+            raise CompanionEndedError
         raise TimeoutError
+
+    def ended(self) -> bool:
+        return self._ended or self.closed
+
+    def accompany(self, other: ByteChannel) -> None:
+        self._companions.append(other)
 
     def close(self) -> None:
         self.closed = True

@@ -26,7 +26,6 @@ from harness.vm.ports import (
     LinkSpec,
     Machine,
     MachineSpec,
-    MachineState,
 )
 
 DISK_BYTES = 512 << 20
@@ -43,6 +42,7 @@ COMMAND_LINE = (
 )
 _MACS = ("52:54:00:ac:e0:01", "52:54:00:ac:e0:02")
 _TAIL_LINES = 20
+_SETTLE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -71,6 +71,14 @@ class Guest:
         """The last lines of the console."""
         return _tail(self.console)
 
+    def ended(self) -> bool:
+        """Whether it has ended, as seen from its agent's channel; takes no time."""
+        return self.agent.ended()
+
+    def is_ending(self) -> bool:
+        """Whether it has ended, or does so in a moment: what went wrong may be a first sign."""
+        return self.ended() or self.machine.wait_gone(_SETTLE_S)
+
 
 def _tail(console: Path) -> tuple[str, ...]:
     try:
@@ -98,8 +106,13 @@ class Pair:
     def guests(self) -> tuple[Guest, Guest]:
         return self.primary, self.backup
 
-    def alive(self) -> bool:
-        return all(guest.machine.state() is MachineState.RUNNING for guest in self.guests)
+    def bind(self) -> None:
+        """From now on the end of one guest ends what is asked of the other.
+
+        What the other waits for would fail after the target's own time-out, and look like a fault.
+        """
+        self.primary.agent.needs(self.backup.agent)
+        self.backup.agent.needs(self.primary.agent)
 
     def close(self) -> None:
         """End both guests and remove what they left on the host."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.deadline import Deadline
@@ -15,13 +15,13 @@ from harness.model.case import CaseResult
 from harness.model.evidence import CaseEvidence
 from harness.model.verdict import Check, Verdict, merge
 from harness.oracle import judge_case
-from harness.run import observe, scripts
+from harness.run import blame, observe, scripts
 from harness.run.bench import Bench, Observation
 from harness.run.exercises import Exercise
 from harness.run.filesystems import FILE_SYSTEMS, RAW
 from harness.run.impostor import install_impostor, remove_impostor
 from harness.run.options import Encryption, RunOptions
-from harness.run.pair import Pair, PairBuilder
+from harness.run.pair import Guest, Pair, PairBuilder
 from harness.run.plan import Case
 from harness.run.targets import CONTROL, make_target
 
@@ -32,6 +32,9 @@ _LOAD_TIMEOUT_S = 120.0
 
 class Worker:
     """Runs cases one at a time on a pair of its own."""
+
+    ends_guests = False
+    """Whether the end of a guest may be a part of a case."""
 
     def __init__(
         self,
@@ -120,6 +123,10 @@ class Worker:
         checks = judge_case(case.workload.steps, case.case_id.fs, observed.evidence, replicated)
         phases = {**observed.phases_s, "judge": time.perf_counter() - started}
         verdict = merge(check.verdict for check in checks)
+        if verdict is not Verdict.PASS and (ended := self._missing(Guest.ended)):
+            # What failed may have failed for want of that guest.
+            lost = GuestLostError(f"guest {ended[0]} ended before the case did")
+            return self._broken(blank, lost, observed.evidence.console)
         result = replace(
             blank, verdict=verdict, checks=checks, evidence=observed.evidence, phases_s=phases
         )
@@ -129,30 +136,42 @@ class Worker:
             self._drop_bench(case.case_id.target)
         return result
 
-    def _broken(self, blank: CaseResult, error: Exception) -> CaseResult:
-        """No evidence to judge: the guests' kernels may have said why, else it is no verdict."""
-        pair, console = self._pair, self._console()
+    def _missing(self, has_ended: Callable[[Guest], bool]) -> list[str]:
+        """Names of the guests that have ended, and should not have."""
+        if self._pair is None or self.ends_guests:
+            return []
+        return [guest.name for guest in self._pair.guests if has_ended(guest)]
+
+    def _broken(
+        self, blank: CaseResult, error: Exception, told: Mapping[str, Sequence[str]] | None = None
+    ) -> CaseResult:
+        """No evidence to judge: the guests' kernels may have said why, else it is no verdict.
+
+        ``told`` is what of it has been read already.
+        """
+        guests = self._pair.guests if self._pair is not None else ()
+        ended = self._missing(Guest.is_ending)
+        console = self._console()
         reports = {
-            guest.name: texts
-            for guest in (pair.guests if pair is not None else ())
-            if (texts := observe.report_texts(guest.kernel_reports()))
-        }
-        still_there = pair is not None and pair.alive()
+            guest.name: (*(told or {}).get(guest.name, ()),
+                         *observe.report_texts(guest.kernel_reports()))
+            for guest in guests
+        }  # fmt: skip
         self._lose(str(error))
-        if reports:
+        if found := blame.findings(reports, ended):
             checks = [
                 Check("console", Verdict.FAIL, name, found=text, message=f"the kernel of {name}"
                       " reported this and the case could not be finished")
-                for name, texts in reports.items() for text in texts
+                for name, texts in found.items() for text in texts
             ]  # fmt: skip
             return replace(
                 blank,
                 verdict=Verdict.FAIL,
                 checks=tuple(checks),
-                evidence=CaseEvidence(crashes=(), console=reports),
+                evidence=CaseEvidence(crashes=(), console=found),
                 console=console,
             )
-        state = "" if still_there or pair is None else " (a guest has ended)"
+        state = f" (guest {' and '.join(ended)} has ended)" if ended else ""
         return replace(blank, infra_error=f"{error}{state}", console=console)
 
     def _control(self, case: Case) -> Verdict | None:
@@ -211,6 +230,8 @@ class Worker:
                 # close() came while they booted and had nothing to end.
                 self._end_pair()
                 raise InfraError("the run has been ended")
+            if not self.ends_guests:
+                self._pair.bind()
             deadline = Deadline.after(_LOAD_TIMEOUT_S, "modules for snapshots to load")
             for guest in self._pair.guests:
                 guest.agent.run_all(

@@ -20,6 +20,8 @@ class FakeMachine:
         """Verbs that raise InfraError instead."""
         self.on_end: list[Callable[[], None]] = []
         """Called once it is gone."""
+        self.on_wait: list[Callable[[], None]] = []
+        """Called while somebody waits for its end, which may come of it."""
         self._state = MachineState.RUNNING
 
     @property
@@ -36,6 +38,11 @@ class FakeMachine:
 
     def state(self) -> MachineState:
         return self._state
+
+    def wait_gone(self, timeout_s: float) -> bool:
+        for call in self.on_wait:
+            call()
+        return self._state is MachineState.GONE
 
     def set_link(self, up: bool) -> None:
         self._do("link up" if up else "link down")

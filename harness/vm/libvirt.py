@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
 
 import libvirt
 
+from harness.deadline import Deadline
 from harness.errors import InfraError
 from harness.vm.domain_xml import METADATA_URI, domain_xml, link_xml, owner_of
 from harness.vm.ports import LinkSpec, Machine, MachineSpec, MachineState
@@ -35,6 +37,8 @@ cgroup_controllers = []
 dynamic_ownership = 0
 remember_owner = 0
 """
+_GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
+_DESTROY_ATTEMPTS = 4
 _event_loop: threading.Thread | None = None
 
 
@@ -87,6 +91,29 @@ def _call(what: str, function: Callable[[], _T], hint: str | None = None) -> _T:
         raise InfraError(f"{what}: {error.get_error_message()}", hint=hint) from error
 
 
+class _Changes:
+    """Counts what has happened to the machines of a connection, to be waited for."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        return self._count
+
+    def add(self, *_: object) -> None:
+        """Called by libvirt, in the thread of its event loop."""
+        with self._changed:
+            self._count += 1
+            self._changed.notify_all()
+
+    def wait_past(self, count: int, timeout_s: float) -> bool:
+        """Wait until there were more than ``count``; False when there are none in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._count > count, timeout_s)
+
+
 class LibvirtHypervisor:
     """A connection to one libvirt driver."""
 
@@ -97,20 +124,26 @@ class LibvirtHypervisor:
             lambda: libvirt.open(uri),
             hint="is QEMU and libvirt's QEMU driver installed? run 'make setup'",
         )
+        self._changes = _Changes()
+        event = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
+        self._watch: int = _call(
+            "watching domains",
+            lambda: self._connection.domainEventRegisterAny(None, event, self._changes.add, None),
+        )
 
     def start(self, spec: MachineSpec) -> Machine:
         domain = _call(
             f"guest {spec.name} cannot be started",
             lambda: self._connection.createXML(domain_xml(spec), 0),
         )
-        return LibvirtMachine(spec.name, domain, spec.link)
+        return LibvirtMachine(spec.name, domain, spec.link, self._changes)
 
     def destroy_owned(self, owner: str | None = None) -> int:
         destroyed = 0
         for domain in _call("listing domains", lambda: self._connection.listAllDomains(0)):
             found = _owner(domain)
             if found is not None and owner in (None, found):
-                LibvirtMachine(domain.name(), domain, None).destroy()
+                LibvirtMachine(domain.name(), domain, None, self._changes).destroy()
                 destroyed += 1
         return destroyed
 
@@ -124,6 +157,8 @@ class LibvirtHypervisor:
         }
 
     def close(self) -> None:
+        with contextlib.suppress(libvirt.libvirtError):
+            self._connection.domainEventDeregisterAny(self._watch)
         self._connection.close()
 
 
@@ -137,10 +172,11 @@ def _owner(domain: Any) -> str | None:
 class LibvirtMachine:
     """A domain of this connection."""
 
-    def __init__(self, name: str, domain: Any, link: LinkSpec | None) -> None:
+    def __init__(self, name: str, domain: Any, link: LinkSpec | None, changes: _Changes) -> None:
         self._name = name
         self._domain = domain
         self._link = link
+        self._changes = changes
 
     @property
     def name(self) -> str:
@@ -158,6 +194,16 @@ class LibvirtMachine:
         except libvirt.libvirtError:
             return MachineState.GONE
 
+    def wait_gone(self, timeout_s: float) -> bool:
+        deadline = Deadline.after(timeout_s, f"the end of guest {self._name}")
+        while True:
+            # Before the state is asked for: what happens in between must not be slept through.
+            seen = self._changes.count
+            if self.state() is MachineState.GONE:
+                return True
+            if not self._changes.wait_past(seen, deadline.remaining):
+                return False
+
     def set_link(self, up: bool) -> None:
         if self._link is None:
             raise InfraError(f"guest {self._name} has no link")
@@ -168,11 +214,17 @@ class LibvirtMachine:
         )
 
     def destroy(self) -> None:
-        try:
-            self._domain.destroy()
-        except libvirt.libvirtError as error:
-            gone = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
-            if error.get_error_code() not in gone:
+        for attempt in range(1, _DESTROY_ATTEMPTS + 1):
+            try:
+                self._domain.destroy()
+                return
+            except libvirt.libvirtError as error:
+                if error.get_error_code() in _GONE:
+                    return
+                # It is being started: libvirt has waited half a minute for the end of that.
+                busy = error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT
+                if busy and attempt < _DESTROY_ATTEMPTS:
+                    continue
                 raise InfraError(
                     f"guest {self._name} cannot be ended: {error.get_error_message()}"
                 ) from error

@@ -11,10 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import os
-import re
 import shutil
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -23,7 +20,9 @@ from pathlib import Path
 
 from harness import proc
 from harness.config import StateDir
+from harness.deadline import Deadline
 from harness.errors import InfraError
+from harness.vm.orphans import end_qemu
 
 _LOCK = "owner.lock"
 _REGISTRY = ".lock"
@@ -138,32 +137,25 @@ def _is_stale(path: Path) -> bool:
 def sweep(state: StateDir) -> int:
     """End the guests of killed runs, remove their folders, and return how many guests there were.
 
-    One process can open one embedded libvirt root only, so each root gets a process of its own.
+    InfraError when a guest cannot be ended; its folder stays.
     """
     if not state.live.is_dir():
         return 0
     ended = 0
     with _registry(state):
         for path in stale_dirs(state):
-            if (path / "libvirt").is_dir():
-                ended += _sweep_one(path)
+            ended += _end_guests(path)
             _remove(path)
     return ended
 
 
-def _sweep_one(path: Path) -> int:
-    root = path
+def _end_guests(path: Path) -> int:
+    names = [path]
     with contextlib.suppress(OSError):
-        root = Path((path / _SHORT).read_text(encoding="utf-8"))
-    hint = f"end the QEMU processes whose command line names {path}, then remove that folder"
-    output = proc.run(
-        [sys.executable, "-m", "harness.vm.sweep", root / "libvirt"],
-        what=f"ending the guests that a killed run left in {path}",
-        timeout_s=_SWEEP_TIMEOUT_S,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        hint=hint,
-    )
-    counted = re.search(r"^ended ([0-9]+)$", output, re.MULTILINE)
-    if counted is None:
-        raise InfraError(f"nothing is known of the guests in {path}: {output}", hint=hint)
-    return int(counted[1])
+        names.append(Path((path / _SHORT).read_text(encoding="utf-8")))
+    deadline = Deadline.after(_SWEEP_TIMEOUT_S, f"guests that a killed run left in {path}")
+    try:
+        return end_qemu(names, deadline)
+    except InfraError as error:
+        hint = f"end the QEMU processes whose command line names {path}, then remove that folder"
+        raise InfraError(str(error), hint=hint) from error

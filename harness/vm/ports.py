@@ -81,6 +81,9 @@ class Machine(Protocol):
 
     def state(self) -> MachineState: ...
 
+    def wait_gone(self, timeout_s: float) -> bool:
+        """Whether it is gone, now or within ``timeout_s``; returns as soon as it is."""
+
     def set_link(self, up: bool) -> None:
         """Pull the cable of its end of the link, or put it back. InfraError when it cannot."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections import deque
 
 import pytest
@@ -14,7 +15,7 @@ from harness.deadline import Deadline
 from harness.errors import AgentError, GuestLostError
 from harness.guest import ports
 from harness.guest.agent import Agent
-from harness.guest.ports import SocketChannel
+from harness.guest.ports import ByteChannel, CompanionEndedError, SocketChannel
 from harness.guest.protocol import Frame, FrameReader, FrameType, encode_frame
 
 GREETING = b"agent 1.0\nprotocol 1\nkernel 6.1.0\nmachine x86_64\nboot abc\n"
@@ -43,6 +44,12 @@ class ScriptedChannel:
         if isinstance(answer, bytes):
             return answer
         return encode_frame(Frame(answer.type, self.sent[-1].request_id, answer.payload))
+
+    def ended(self) -> bool:
+        return self.closed
+
+    def accompany(self, other: ByteChannel) -> None:
+        raise NotImplementedError
 
     def close(self) -> None:
         self.closed = True
@@ -185,6 +192,37 @@ def test_a_socket_that_stays_silent_times_out() -> None:
             channel.recv(Deadline.after(0))
         channel.close()
         channel.close()
+
+
+def test_a_socket_hears_of_the_end_of_another_guest() -> None:
+    ours, theirs = socket.socketpair()
+    other, far = socket.socketpair()
+    channel, companion = SocketChannel(ours), SocketChannel(other)
+    channel.accompany(companion)
+    with theirs:
+        far.sendall(b"not read by anybody, and no end")
+        theirs.sendall(b"x")
+        assert channel.recv(soon()) == b"x"
+        with pytest.raises(TimeoutError):
+            channel.recv(Deadline.after(0))
+        assert (channel.ended(), companion.ended()) == (False, False)
+        ending = threading.Timer(0.05, far.close)
+        ending.start()
+        with pytest.raises(CompanionEndedError):
+            channel.recv(soon())
+        ending.join()
+        assert (channel.ended(), companion.ended()) == (False, True)
+        theirs.sendall(b"y")
+        assert channel.recv(soon()) == b"y", "what has arrived is read all the same"
+        companion.close()
+        with pytest.raises(CompanionEndedError):
+            channel.recv(soon())
+    assert channel.recv(soon()) == b"", "an end of its own comes first"
+    assert channel.ended()
+    channel.close()
+    assert channel.ended()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        channel.recv(soon())
 
 
 def test_a_deadline_counts_down_and_says_what_it_is_for() -> None:

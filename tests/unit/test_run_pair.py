@@ -12,7 +12,7 @@ import pytest
 from run_world import IMAGE, OOPS, World
 
 from harness.deadline import Deadline
-from harness.errors import AgentError, InfraError, UsageError
+from harness.errors import AgentError, GuestLostError, InfraError, UsageError
 from harness.guest.fake import Command, GuestHangs, Reply
 from harness.run import scripts
 from harness.run.filesystems import EXT4, FILE_SYSTEMS
@@ -45,9 +45,9 @@ def test_both_guests_of_a_pair_fit_together(tmp_path: Path) -> None:
     assert {disk.path.stat().st_size for disk in (*primary.disks, *backup.disks)} == {512 * MIB}
     addresses = {command[2] for _, command in world.log if command[0] == "netup"}
     assert addresses == {"10.77.0.1/24", "10.77.0.2/24"}
-    assert pair.alive()
+    assert not any(guest.ended() or guest.is_ending() for guest in pair.guests)
     pair.close()
-    assert not pair.alive()
+    assert all(guest.ended() and guest.is_ending() for guest in pair.guests)
     assert world.hypervisor.running() == []
 
 
@@ -160,6 +160,32 @@ def test_a_guest_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
     with pytest.raises(InfraError, match="did not come up"):
         builder.reboot(guest)
     assert [machine.name[-6:] for machine in world.hypervisor.running()] == ["rimary"]
+
+
+@pytest.mark.parametrize(("dies", "asked"), [("backup", "primary"), ("primary", "backup")])
+def test_the_end_of_one_guest_is_the_end_of_what_the_other_is_asked(
+    tmp_path: Path, dies: str, asked: str
+) -> None:
+    world = World()
+
+    def waits_for_its_peer(role: str, command: Command) -> Reply | None:
+        if (role, command[0]) == (asked, "digest"):
+            world.machines[dies].end()
+            raise GuestHangs
+        return None
+
+    world.rules.append(waits_for_its_peer)
+    pair = world.builder(tmp_path).boot("0-1")
+    agent = getattr(pair, asked).agent
+    with pytest.raises(GuestLostError, match="no answer in time"):
+        agent.run(("digest",), soon())
+    world = World(rules=[waits_for_its_peer])
+    pair = world.builder(tmp_path).boot("0-2")
+    pair.bind()
+    agent = getattr(pair, asked).agent
+    with pytest.raises(GuestLostError, match="the other guest ended, while waiting for a test"):
+        agent.run(("digest",), soon())
+    assert [guest.name for guest in pair.guests if guest.ended()] == [dies]
 
 
 def test_a_second_agent_needs_a_second_port(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from oracle_trees import without
-from run_world import World, options, tree_payload, worker
+from run_world import DIGEST, OOPS, World, options, tree_payload, worker
 
 from ace_workloads.registry import load_suite
 from harness.errors import InfraError
@@ -66,13 +66,127 @@ def test_a_lost_guest_is_replaced_and_the_case_tried_again(tmp_path: Path) -> No
     assert result.verdict is Verdict.PASS
     assert len(result.attempts) == 1
     assert "agent of guest backup" in result.attempts[0]
-    assert "(a guest has ended)" in result.attempts[0]
+    assert "(guest backup has ended)" in result.attempts[0]
     assert world.boots() == 2
     assert [type(event) for event in events if isinstance(event, CaseRetried | PairLost)] == [
         PairLost, CaseRetried,
     ]  # fmt: skip
     first_pair = world.hypervisor.machines[:2]
     assert [machine.state() for machine in first_pair] == [MachineState.GONE] * 2
+
+
+LOST_PEER = """\
+[  42.100000] device-mapper: rollbaccine: 253:0: peer 3 lost (silence, or no progress)
+[  42.100001] Buffer I/O error on dev dm-0, logical block 0, lost sync page write
+[  42.100002] EXT4-fs error (device dm-0): ext4_journal_check_start:83: Detected aborted journal
+"""
+FAILED = Reply.failure("mount: EIO: /dev/mapper/replicated on /mnt/target (ext4)")
+
+
+def retried(world: World, folder: Path) -> str:
+    """Run a case that passes at the second attempt; what is said of the first."""
+    result = worker(world, folder, []).run(case(folder))
+    assert (result.verdict, world.boots()) == (Verdict.PASS, 2)
+    (attempt,) = result.attempts
+    assert "(guest backup has ended)" in attempt
+    return attempt
+
+
+@pytest.mark.parametrize("noticed", ["at once", "in a moment"])
+def test_what_the_survivor_says_of_its_loss_is_no_finding(tmp_path: Path, noticed: str) -> None:
+    """Its I/O fails for want of the peer, and the harness may hear of that first."""
+    world = World()
+
+    def backup_is_killed(role: str, command: Command) -> Reply | None:
+        if (role, command[0]) != ("primary", "image-restore") or world.boots() == 2:
+            return None
+        world.report("primary", LOST_PEER)
+        backup = world.machines["backup"]
+        if noticed == "in a moment":
+            backup.on_wait.append(backup.end)
+        else:
+            backup.end()
+        return FAILED
+
+    world.rules.append(backup_is_killed)
+    assert "EIO" in retried(world, tmp_path)
+
+
+def test_a_loss_at_the_very_end_of_a_case_is_no_finding(tmp_path: Path) -> None:
+    """All evidence is there, and the survivor's console is a part of it."""
+    world = World()
+
+    def backup_is_killed(role: str, command: Command) -> Reply | None:
+        if (role, command[0]) != ("backup", "digest") or world.boots() == 2:
+            return None
+        world.report("primary", LOST_PEER)
+        world.machines["backup"].end()
+        return Reply(DIGEST)
+
+    world.rules.append(backup_is_killed)
+    assert "guest backup ended before the case did" in retried(world, tmp_path)
+
+
+def test_a_guest_that_waits_for_one_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
+    world = World()
+
+    def backup_is_killed(role: str, command: Command) -> Reply | None:
+        if (role, command[0]) != ("primary", "image-restore") or world.boots() == 2:
+            return None
+        world.machines["backup"].end()
+        raise GuestHangs
+
+    world.rules.append(backup_is_killed)
+    assert "the other guest ended" in retried(world, tmp_path)
+
+
+def test_what_both_say_of_a_loss_is_told_if_neither_ended(tmp_path: Path) -> None:
+    """The link or the module lost something: there is nobody else to blame."""
+    world = World()
+    run = worker(world, tmp_path, [])
+
+    def loses(role: str, command: Command) -> Reply | None:
+        if (role, command[0]) != ("primary", "image-restore") or world.seen[role, command[0]] != 1:
+            return None
+        world.report("primary", LOST_PEER)
+        return FAILED
+
+    world.rules.append(loses)
+    result = run.run(case(tmp_path))
+    assert (result.verdict, result.attempts) == (Verdict.FAIL, ())
+    assert {check.path for check in result.checks} == {"primary"}
+    assert len(result.checks) == 2
+
+
+@pytest.mark.parametrize("state", ["it ended", "it runs"])
+def test_a_fault_that_no_loss_excuses_is_a_finding(tmp_path: Path, state: str) -> None:
+    world = World()
+    run = worker(world, tmp_path, [])
+
+    def faults(role: str, command: Command) -> Reply | None:
+        if (role, command[0]) != ("primary", "image-restore") or world.seen[role, command[0]] != 1:
+            return None
+        world.report("primary", LOST_PEER + OOPS)
+        if state == "it ended":
+            world.machines["primary"].end()
+        world.machines["backup"].end()
+        return FAILED
+
+    world.rules.append(faults)
+    result = run.run(case(tmp_path))
+    assert (result.verdict, result.attempts) == (Verdict.FAIL, ())
+    assert {check.path for check in result.checks} == {"primary"}
+    assert "unable to handle page fault" in result.checks[-1].found
+    assert len(result.checks) == (3 if state == "it ended" else 1), "with what led to its own end"
+
+
+def test_a_case_that_fails_while_its_guests_run_is_judged_by_its_evidence(tmp_path: Path) -> None:
+    world = World()
+    lose_files(world)
+    result = worker(world, tmp_path, []).run(case(tmp_path))
+    assert result.verdict is Verdict.FAIL
+    assert result.evidence is not None
+    assert result.evidence.crashes
 
 
 def test_a_guest_that_is_lost_every_time_is_no_verdict(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from harness.config import CHECKOUT, StateDir
 from harness.errors import InfraError
-from harness.vm import live
+from harness.vm import live, orphans
 from harness.vm.live import live_dir, stale_dirs, sweep
 
 HOLDER = """
@@ -83,37 +83,62 @@ def test_a_killed_process_is_cleaned_up_after_and_a_running_one_is_not(tmp_path:
     sweep(state)
 
 
-def test_guests_of_a_killed_process_are_ended_and_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state = StateDir(tmp_path)
-    (state.live / "dead" / "libvirt").mkdir(parents=True)
-    (state.live / "dead" / "owner.lock").touch()
-    asked: list[list[str]] = []
+@contextlib.contextmanager
+def qemu(*files: Path, program: str = "qemu-system-x86_64") -> Iterator[subprocess.Popen[bytes]]:
+    """A process that looks like a guest with ``files``, and runs until it is killed."""
+    words = [program, "-c", "import signal; print(flush=True); signal.pause()", *map(str, files)]
+    process = subprocess.Popen(words, executable=sys.executable, stdout=subprocess.PIPE)
+    with process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
 
-    def run(argv: list[object], **_: object) -> str:
-        asked.append([str(word) for word in argv])
-        return "libvirt: a warning 7\nended 2\nanother 9\n"
 
-    monkeypatch.setattr(live.proc, "run", run)
-    assert sweep(state) == 2
-    assert [words[1:] for words in asked] == [
-        ["-m", "harness.vm.sweep", str(state.live / "dead" / "libvirt")]
-    ]
+def test_guests_of_a_killed_process_are_ended_and_counted(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / ("long" * 20))
+    (state.live / "other").mkdir(parents=True)
+    with holder(state) as (process, real):
+        short = Path((real / "short-path").read_text(encoding="utf-8"))
+        with (
+            qemu(real / "disk.img") as one,
+            qemu(Path("/boot/vmlinuz"), short / "monitor.sock") as two,
+            qemu(real.with_name(f"{real.name}0") / "disk.img") as another_run,
+            qemu(real / "disk.img", program="less") as no_guest,
+        ):
+            assert sweep(state) == 0, "its process is alive"
+            process.kill()
+            process.wait()
+            assert sweep(state) == 2
+            assert [one.wait(), two.wait()] == [-signal.SIGKILL] * 2
+            assert [another_run.poll(), no_guest.poll()] == [None] * 2
     assert folders(state) == []
 
 
 def test_guests_that_could_not_be_ended_keep_their_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
     state = StateDir(tmp_path)
-    (state.live / "dead" / "libvirt").mkdir(parents=True)
-    (state.live / "dead" / "owner.lock").touch()
-    monkeypatch.setattr(live.proc, "run", lambda argv, **_: "nothing to the point")
-    with pytest.raises(InfraError) as caught:
-        sweep(state)
-    assert "dead" in str(caught.value.hint)
-    assert len(folders(state)) == 1
+    dead = state.live / "dead"
+    dead.mkdir(parents=True)
+    (dead / "owner.lock").touch()
+    with qemu(dead / "disk.img") as process:
+        monkeypatch.setattr(orphans.signal, "pidfd_send_signal", refused)
+        with pytest.raises(InfraError, match=f"{process.pid} .* not permitted") as caught:
+            sweep(state)
+        assert str(dead) in str(caught.value.hint)
+        assert folders(state) == [dead]
+        monkeypatch.undo()
+        monkeypatch.setattr(orphans.signal, "pidfd_send_signal", lambda *_: None)
+        monkeypatch.setattr(live, "_SWEEP_TIMEOUT_S", 0)
+        with pytest.raises(InfraError, match="has not ended"):
+            sweep(state)
+        assert folders(state) == [dead]
 
 
 def test_a_folder_that_was_never_claimed_is_removed(tmp_path: Path) -> None:

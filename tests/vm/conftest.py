@@ -18,8 +18,10 @@ from kmod_guest import Machines, machines
 from pair_cluster import Cluster
 from pair_guest import Duo, duo
 
+from harness.config import StateDir, state_dir
 from harness.model.case import CaseResult
 from harness.report.load import Run, load_run
+from harness.vm.live import sweep
 
 RUN_TIMEOUT_S = 1500
 _REQUIRED = ("qemu-system-x86_64", "mmdebstrap", "cpio")
@@ -83,9 +85,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Harness:
-    """The command line, with a run store of the test's own."""
+    """The command line, with a run store of the test's own, and guests that no other run sweeps."""
 
     out: Path
+    state: StateDir
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def command(self, *words: str) -> list[str]:
@@ -100,6 +103,7 @@ class Harness:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env={**os.environ, "HARNESS_STATE_DIR": str(self.state.path)},
             start_new_session=True,
         )
         self.started.append(process)
@@ -122,12 +126,18 @@ class Harness:
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[Harness]:
     """Run ``harness`` commands; what a failing test left running is interrupted."""
-    made = Harness(tmp_path / "reports")
+    state = StateDir(tmp_path / "state")
+    shared = state_dir().cache
+    shared.mkdir(parents=True, exist_ok=True)
+    state.path.mkdir()
+    state.cache.symlink_to(shared)
+    made = Harness(tmp_path / "reports", state)
     yield made
     for process in made.started:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             process.communicate()
+    sweep(state)
 
 
 def qemu_pids(words: Sequence[str]) -> list[int]:

@@ -51,6 +51,24 @@ def test_killed_run_leaves_guests_that_clean_removes(harness: Harness) -> None:
     assert qemu_pids([owner]) == []
 
 
+def test_run_killed_while_its_guests_start_is_cleaned_up_after(harness: Harness) -> None:
+    """Libvirt has a guest half started then, and nobody who would finish it."""
+    process = harness.start("run", "--suite", "smoke")
+    deadline = Deadline.after(300, "a guest to be started")
+    folder = ""
+    while not folder or not qemu_pids([folder]):
+        assert process.poll() is None
+        assert not deadline.expired, str(deadline)
+        made = [path for path in harness.state.live.glob("*/libvirt") if path.is_dir()]
+        folder = str(made[0].parent.name) if made else ""
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    again = harness("run", "--suite", "smoke", "--limit", "1")
+    assert again.code == 0, again.output
+    assert "guests that a killed run had left behind" in again.output
+    assert qemu_pids([folder]) == []
+
+
 def test_running_run_is_left_alone_by_clean_and_by_a_second_run(harness: Harness) -> None:
     process = harness.start("run", "--suite", "smoke")
     _await_results(harness.out, "smoke", 1)

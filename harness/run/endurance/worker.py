@@ -26,6 +26,8 @@ _SET_UP_S = 300.0
 class RoundWorker(Worker):
     """A worker whose cases are rounds; guests outlive a round only if it passed."""
 
+    ends_guests = True
+
     def __init__(
         self,
         number: int,

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which kernel reports say why a case could not be finished, and which only that it was not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from harness.guest.oops_rules import ReportKind
+
+_CONSEQUENCES = frozenset(
+    {
+        ReportKind.IO_ERROR,
+        ReportKind.FILE_SYSTEM,
+        ReportKind.DEVICE_MAPPER,
+        ReportKind.WARNING,
+        ReportKind.HUNG_TASK,
+        ReportKind.SOFT_LOCKUP,
+        ReportKind.HARD_LOCKUP,
+        ReportKind.RCU_STALL,
+        ReportKind.WORKQUEUE_STALL,
+        ReportKind.OUT_OF_MEMORY,
+    }
+)
+"""What a sound kernel says as well, when a disk, a peer or a processor is taken from it."""
+
+
+def findings(
+    reports: Mapping[str, Sequence[str]], ended: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Of the reports of each guest ("kind: title"), those that speak against what is tested.
+
+    While all guests run, each report does. Once one has ended, the others lost their peer, and the
+    cause may lie with the host: then only what no such loss excuses counts, from whomever it comes.
+    A guest that ended by such a fault of its own has all that it said before told as well.
+    """
+    if not ended:
+        return {name: tuple(texts) for name, texts in reports.items() if texts}
+    found = {}
+    for name, texts in reports.items():
+        inexcusable = [text for text in texts if not _excused(text)]
+        if inexcusable:
+            found[name] = tuple(texts) if name in ended else tuple(inexcusable)
+    return found
+
+
+def _excused(text: str) -> bool:
+    return text.partition(":")[0] in _CONSEQUENCES
