@@ -7,6 +7,10 @@
 HARNESS := .venv/bin/harness
 SUITE ?= ace-seq1
 RUN_OPTIONS ?=
+# Unit tests at once.
+JOBS ?= auto
+# Tests with guests at once: a pair in lock step keeps little more than one processor busy.
+LANES ?= 2
 
 .PHONY: run test setup unit vm nightly lint clean
 
@@ -24,11 +28,12 @@ lint: setup
 	.venv/bin/mypy
 
 unit: setup
-	.venv/bin/python -m pytest -q -m "not vm and not slow"
+	.venv/bin/python -m pytest -q -n $(JOBS) --dist worksteal -m "not vm and not slow"
 
 # A missing QEMU or libvirt is a failure here, never a silent skip.
 vm: setup
-	HARNESS_REQUIRE_VM=1 .venv/bin/python -m pytest -q -m "vm and not slow" tests/vm
+	HARNESS_REQUIRE_VM=1 .venv/bin/python -m pytest -q -n $(LANES) --dist loadgroup \
+		--no-loadscope-reorder --durations=15 -m "vm and not slow" tests/vm
 
 # What CI has no time for: whole suites on every kernel, endurance, the sanitizer kernel.
 nightly: setup

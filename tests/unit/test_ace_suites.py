@@ -32,7 +32,8 @@ ORIGINAL_COUNTS = {
 }
 """Published generator and paper's scripts: what they write for the same bounds."""
 
-CHEAP = ("smoke", "ace-seq1", "ace-seq1-nested", "ace-seq2", "paper-seq1", "paper-seq3-nested")
+CHEAP = ("smoke", "ace-seq1", "ace-seq1-nested", "paper-seq1")
+"""Enumerated within a second; the others at night."""
 
 
 @pytest.mark.parametrize(

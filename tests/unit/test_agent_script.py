@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,9 +188,18 @@ def test_the_process_group_dies_at_the_time_out(agent: Agent, root: Path) -> Non
     failure = fault(run(agent, ["exec", "2000", "sh", "-c", script]))
     assert (failure.status, failure.text) == (-errno.ETIMEDOUT, "started\n")
     child = int((root / "child").read_text())
-    status = Path(f"/proc/{child}/status")
-    # Nobody may have reaped it yet, but it is dead.
-    assert not status.exists() or "State:\tZ" in status.read_text()
+    deadline = soon("the child to die")
+    while _runs(child):
+        assert not deadline.expired, str(deadline)
+        time.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is neither gone nor dead and not reaped yet."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_child_in_the_background_does_not_delay_the_result(agent: Agent, root: Path) -> None:
