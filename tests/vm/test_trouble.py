@@ -19,11 +19,14 @@ from harness.deadline import Deadline
 from harness.report.load import load_run
 
 
-def _await_results(out: Path, suite: str, count: int) -> None:
+def _await_results(harness: Harness, process: subprocess.Popen[str], count: int) -> None:
     """Wait until a run under way has recorded ``count`` cases."""
-    deadline = Deadline.after(300, f"{count} results of {suite}")
-    record = out / suite / "latest" / "results.jsonl"
-    while not record.exists() or record.read_bytes().count(b"\n") < count:
+    deadline = Deadline.after(300, f"{count} results")
+    while not any(
+        record.read_bytes().count(b"\n") >= count
+        for record in harness.out.glob("*/latest/results.jsonl")
+    ):
+        assert process.poll() is None, process.communicate()[0]
         assert not deadline.expired, str(deadline)
         time.sleep(0.05)
 
@@ -39,7 +42,7 @@ def _owner(process: subprocess.Popen[str]) -> str:
 
 def test_killed_run_leaves_guests_that_clean_removes(harness: Harness) -> None:
     process = harness.start("run", "--suite", "ace-seq1")
-    _await_results(harness.out, "ace-seq1", 2)
+    _await_results(harness, process, 2)
     owner = _owner(process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -71,7 +74,7 @@ def test_run_killed_while_its_guests_start_is_cleaned_up_after(harness: Harness)
 
 def test_running_run_is_left_alone_by_clean_and_by_a_second_run(harness: Harness) -> None:
     process = harness.start("run", "--suite", "smoke")
-    _await_results(harness.out, "smoke", 1)
+    _await_results(harness, process, 1)
     assert "0 left-over guests ended" in harness("clean").output
     second = harness("run", "--suite", "smoke", "--limit", "2")
     assert second.code == 0, second.output
@@ -81,7 +84,7 @@ def test_running_run_is_left_alone_by_clean_and_by_a_second_run(harness: Harness
 
 def test_interrupt_keeps_the_record_and_exits_130(harness: Harness) -> None:
     process = harness.start("run", "--suite", "ace-seq1")
-    _await_results(harness.out, "ace-seq1", 2)
+    _await_results(harness, process, 2)
     owner = _owner(process)
     os.kill(process.pid, signal.SIGINT)
     done = harness.finish(process)
@@ -96,7 +99,7 @@ def test_interrupt_keeps_the_record_and_exits_130(harness: Harness) -> None:
 @pytest.mark.parametrize("role", ["primary", "backup"])
 def test_guest_killed_in_mid_run_costs_a_retry_and_no_result(harness: Harness, role: str) -> None:
     process = harness.start("run", "--suite", "ace-seq1", "--limit", "12")
-    _await_results(harness.out, "ace-seq1", 2)
+    _await_results(harness, process, 2)
     (victim,) = qemu_pids([_owner(process), f"-{role},"])
     os.kill(victim, signal.SIGKILL)
     done = harness.finish(process)
