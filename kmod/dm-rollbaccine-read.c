@@ -238,6 +238,45 @@ static void rb_read_lost_tags(struct rb_read *read, u64 bad, int error)
 			  errno_to_blk_status(error));
 }
 
+static struct bio *rb_read_clone(struct rb_read *read, gfp_t gfp)
+{
+	struct rb_store *store = &read->rb->store;
+	struct bio *bio;
+
+	bio = bio_alloc_clone(store->bdev, read->source, gfp, &store->bios);
+	if (bio)
+		bio->bi_iter.bi_sector = store->start +
+					 read->first * RB_BLOCK_SECTORS;
+	return bio;
+}
+
+/* What the disk is asked; without @wait returns false if it is not at hand. */
+static bool rb_read_prepare_bio(struct rb_read *read, bool wait)
+{
+	gfp_t gfp = wait ? GFP_NOIO : GFP_NOWAIT | __GFP_NOWARN;
+
+	read->bio = rb_read_direct(read) ? rb_read_clone(read, gfp) :
+		    rb_read_bio_alloc(&read->rb->store, read->first,
+				      read->blocks, wait);
+	if (!read->bio)
+		return false;
+	read->bio->bi_end_io = rb_read_done;
+	read->bio->bi_private = read;
+	return true;
+}
+
+static bool rb_read_prepare_tags(struct rb_read *read, bool wait)
+{
+	gfp_t gfp = wait ? GFP_NOIO : GFP_NOWAIT | __GFP_NOWARN;
+
+	if (!read->tags)
+		read->tags = read->blocks <= RB_FEW_TAGS ? read->few :
+			     mempool_alloc(&read->rb->store.tag_pool, gfp);
+	return read->tags;
+}
+
+static void rb_read_work(struct work_struct *work);
+
 /* The slot is granted.  Process context, or a submitter's. */
 static void rb_read_start(struct rb_read *read)
 {
@@ -258,44 +297,22 @@ static void rb_read_start(struct rb_read *read)
 		rb_read_end(read, BLK_STS_OK);
 		return;
 	}
+	/*
+	 * Much of a new device is empty: pages are got only for what is not.
+	 * Who has to wait for them does so without a slot.
+	 */
+	if (!read->bio && !rb_read_prepare_bio(read, false)) {
+		rb_slot_release(&rb->store, &read->slot);
+		INIT_WORK(&read->work, rb_read_work);
+		queue_work(rb->store.slow_wq, &read->work);
+		return;
+	}
 	submit_bio(read->bio);
 }
 
 static void rb_read_granted(struct rb_slot *slot)
 {
 	rb_read_start(container_of(slot, struct rb_read, slot));
-}
-
-static struct bio *rb_read_clone(struct rb_read *read, gfp_t gfp)
-{
-	struct rb_store *store = &read->rb->store;
-	struct bio *bio;
-
-	bio = bio_alloc_clone(store->bdev, read->source, gfp, &store->bios);
-	if (bio)
-		bio->bi_iter.bi_sector = store->start +
-					 read->first * RB_BLOCK_SECTORS;
-	return bio;
-}
-
-/* Everything it takes; with GFP_NOWAIT returns false if it is not at hand. */
-static bool rb_read_prepare(struct rb_read *read, bool wait)
-{
-	gfp_t gfp = wait ? GFP_NOIO : GFP_NOWAIT | __GFP_NOWARN;
-	struct rb_store *store = &read->rb->store;
-
-	if (!read->tags)
-		read->tags = read->blocks <= RB_FEW_TAGS ? read->few :
-			     mempool_alloc(&store->tag_pool, gfp);
-	if (!read->tags)
-		return false;
-	read->bio = rb_read_direct(read) ? rb_read_clone(read, gfp) :
-		    rb_read_bio_alloc(store, read->first, read->blocks, wait);
-	if (!read->bio)
-		return false;
-	read->bio->bi_end_io = rb_read_done;
-	read->bio->bi_private = read;
-	return true;
 }
 
 static void rb_read_take(struct rb_read *read)
@@ -310,7 +327,8 @@ static void rb_read_work(struct work_struct *work)
 {
 	struct rb_read *read = container_of(work, struct rb_read, work);
 
-	rb_read_prepare(read, true);
+	rb_read_prepare_tags(read, true);
+	rb_read_prepare_bio(read, true);
 	rb_read_take(read);
 }
 
@@ -345,7 +363,7 @@ int rb_read_map(struct rb_device *rb, struct bio *bio)
 	 * From here only what cannot wait: a submitter's own bios are not on
 	 * their way before it returns, so a tree cannot be read either.
 	 */
-	if (!rb->tree_pages && rb_read_prepare(read, false)) {
+	if (!rb->tree_pages && rb_read_prepare_tags(read, false)) {
 		rb_read_take(read);
 	} else {
 		INIT_WORK(&read->work, rb_read_work);
