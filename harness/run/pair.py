@@ -37,6 +37,8 @@ BACKUP_ADDRESS = "10.77.0.2"
 COMMAND_LINE = (
     "console=ttyS0,115200 loglevel=5 panic=-1 oops=panic rcupdate.rcu_expedited=1 "
     "sysctl.kernel.hung_task_timeout_secs=60 mitigations=off nokaslr "
+    # Zeroing each page that is allocated hides the use of what was never written, and costs.
+    "init_on_alloc=0 "
     # What is under way must fit the host's socket buffer, or frames are lost and sent again.
     'sysctl.net.ipv4.tcp_rmem="4096 65536 98304" net.ifnames=0'
 )

@@ -45,11 +45,18 @@ def only(root: ET.Element, path: str) -> ET.Element:
 
 @pytest.mark.parametrize(
     ("accelerator", "kind", "cpu"),
-    [(Accelerator.KVM, "kvm", "host-passthrough"), (Accelerator.TCG, "qemu", "maximum")],
+    [(Accelerator.KVM, "kvm", "host-passthrough"), (Accelerator.TCG, "qemu", "custom")],
 )
 def test_accelerators(accelerator: Accelerator, kind: str, cpu: str) -> None:
     root = parsed(accelerator=accelerator)
     assert (root.get("type"), only(root, "cpu").get("mode")) == (kind, cpu)
+
+
+def test_emulated_processor_has_what_ciphers_use_and_no_fast_string_operations() -> None:
+    root = parsed(accelerator=Accelerator.TCG)
+    features = {feature.get("name") for feature in root.findall("cpu/feature")}
+    assert {"aes", "pclmuldq"} <= features
+    assert not {"erms", "fsrm", "smap", "avx"} & features
 
 
 def test_boot_and_memory() -> None:
