@@ -53,34 +53,35 @@ OTHERS = [
     ("delete_twice", "list-corruption", "list_del corruption"),
     ("drop_reference_twice", "warning", "refcount_t: "),
     ("free_active_timer", "warning", "ODEBUG: free active"),
-    ("leave_objects_in_cache", "leak", "BUG harness_bad "),
+    ("leave_objects_in_cache", "leak", "BUG harness_bad: Objects remaining "),
     ("warn", "warning", "WARNING: "),
     ("hang", "hung-task", "INFO: task harness_hang blocked for more than N seconds."),
-    ("stall_rcu", "rcu-stall", "rcu: INFO: rcu_preempt self-detected stall on CPU"),
+    ("stall_rcu", "rcu-stall", "rcu: INFO: rcu_preempt "),
     ("soft_lockup", "soft-lockup", "watchdog: BUG: soft lockup - CPU#N stuck for N"),
     # The guest ends here.
-    ("null_dereference", "general-protection-fault", "Oops: general protection fault"),
+    ("null_dereference", "kasan", "BUG: KASAN: null-ptr-deref in null_dereference"),
 ]
 
 
-def _is_seen(bad: BadGuest, name: str, kind: str, title: str) -> None:
+def _missed(bad: BadGuest, name: str, kind: str, title: str) -> list[str]:
+    """Commit a mistake; what is wrong with what was reported of it, if anything."""
     bad.commit(name)
     found = bad.reports_until(kind, title)
-    assert any(r.kind == kind and r.title.startswith(title) for r in found), (
-        f"{name}: looked for {kind} {title!r}, found {[(r.kind.value, r.title) for r in found]}"
-    )
+    if any(r.kind == kind and r.title.startswith(title) for r in found):
+        return []
+    return [f"{name}: looked for {kind} {title!r}, found {[(r.kind, r.title) for r in found]}"]
 
 
 @pytest.mark.parametrize(("name", "title"), LOCKING, ids=[name for name, _ in LOCKING])
 def test_mistakes_with_locks_are_seen(on: Machines, name: str, title: str, tmp_path: Path) -> None:
     with bad_guest(on, PROFILE, tmp_path) as bad:
-        _is_seen(bad, name, "lockdep", title)
+        assert _missed(bad, name, "lockdep", title) == []
 
 
 def test_other_mistakes_are_seen(on: Machines, tmp_path: Path) -> None:
     with bad_guest(on, PROFILE, tmp_path, _IMPATIENT) as bad:
-        for name, kind, title in OTHERS:
-            _is_seen(bad, name, kind, title)
+        missed = [_missed(bad, name, kind, title) for name, kind, title in OTHERS]
+        assert [line for lines in missed for line in lines] == []
 
 
 def test_a_leak_is_seen(on: Machines, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -101,7 +102,8 @@ static void index_too_high(void)
 	int at = 5 + zero;
 
 	OPTIMIZER_HIDE_VAR(at);
-	zero = table[at] & 0;
+	/* A plain access is gone before the compiler adds the check. */
+	zero = READ_ONCE(table[at]) & 0;
 }
 
 static void leak(void)
@@ -259,29 +261,36 @@ static void hang(void)
 	kthread_run(wait_for_ever, NULL, "harness_hang");
 }
 
-static void spin_for(unsigned int seconds, bool reading)
+static void spin_for(unsigned int seconds)
 {
 	unsigned long end = jiffies + seconds * HZ;
 
-	if (reading)
-		rcu_read_lock();
-	preempt_disable();
 	/* Under emulation jiffies move on by the timer's interrupt alone. */
 	while (time_before(jiffies, end))
 		cpu_relax();
-	preempt_enable();
-	if (reading)
-		rcu_read_unlock();
 }
 
+static void after_grace_period(struct rcu_head *unused)
+{
+}
+
+/* With preemption: the thread that begins grace periods must come to run. */
 static void stall_rcu(void)
 {
-	spin_for(15, true);
+	static struct rcu_head head;
+
+	rcu_read_lock();
+	/* A reader stalls nothing as long as nobody waits for it. */
+	call_rcu(&head, after_grace_period);
+	spin_for(30);
+	rcu_read_unlock();
 }
 
 static void soft_lockup(void)
 {
-	spin_for(15, false);
+	preempt_disable();
+	spin_for(15);
+	preempt_enable();
 }
 
 static void null_dereference(void)
