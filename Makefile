@@ -32,7 +32,7 @@ unit: setup
 
 # A missing QEMU or libvirt is a failure here, never a silent skip.
 vm: setup
-	HARNESS_REQUIRE_VM=1 .venv/bin/python -m pytest -q -n $(LANES) --dist loadgroup \
+	HARNESS_REQUIRE_VM=1 .venv/bin/python -m pytest -q -n $(LANES) --dist loadscope \
 		--no-loadscope-reorder --durations=15 -m "vm and not slow" tests/vm
 
 # What CI has no time for: whole suites on every kernel, endurance, the sanitizer kernel.

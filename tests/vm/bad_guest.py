@@ -9,18 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kmod_guest import DEBUGGING, KmodGuest, Machines, kmod_guest
+from kmod_guest import BAD_FILE, DEBUGGING, KmodGuest, Machines, build_bad, kmod_guest
 
-from harness.build.cache import built, content_key
-from harness.build.kmod import KMOD_SOURCE
 from harness.build.profile import load_profile
-from harness.build.rootfs import RootTree, build_root, make_inside
-from harness.config import StateDir, state_dir
+from harness.build.rootfs import build_root
+from harness.config import state_dir
 from harness.errors import HarnessError
 from harness.guest.oops import KernelReport, Scanner
 
-_SOURCE = KMOD_SOURCE / "tests" / "bad"
-_FILE = "harness_bad.ko"
 _TIMEOUT_S = 120.0
 _POLL_S = 0.2
 
@@ -59,30 +55,24 @@ class BadGuest:
         return found
 
 
+def insert_bad(guest: KmodGuest, heard: int) -> BadGuest:
+    """Load the module into ``guest``, whose console up to ``heard`` is of no interest."""
+    loaded = guest.run("insmod", f"/opt/kmod/{BAD_FILE}")
+    assert loaded.ok, loaded.text
+    bad = BadGuest(guest, _read=heard)
+    assert bad.reports() == (), "a guest that has done nothing wrong yet"
+    return bad
+
+
 @contextlib.contextmanager
 def bad_guest(
     on: Machines, profile_name: str, folder: Path, arguments: Sequence[str] = ()
 ) -> Iterator[BadGuest]:
     """Boot a guest of the profile with the module loaded."""
     state = state_dir()
-    module = _build(build_root(load_profile(profile_name), state), state)
+    module = build_bad(build_root(load_profile(profile_name), state), state)
     words = (*DEBUGGING, *arguments)
     with kmod_guest(
         on, profile_name, folder, faults=False, arguments=words, files=[module]
     ) as guest:
-        loaded = guest.run("insmod", f"/opt/kmod/{_FILE}")
-        assert loaded.ok, loaded.text
-        bad = BadGuest(guest)
-        assert bad.reports() == (), "a guest that has done nothing wrong yet"
-        yield bad
-
-
-def _build(root: RootTree, state: StateDir) -> Path:
-    sources = sorted(path for path in _SOURCE.iterdir() if path.is_file())
-    words = [f"KVER={root.release}"]
-    key = content_key([root.path.parent.name, *sources])
-
-    def build(work: Path) -> None:
-        make_inside(root, sources, words, work / _FILE, "building the bad module")
-
-    return built(state.cache, f"bad-module-{key}", build) / _FILE
+        yield insert_bad(guest, 0)

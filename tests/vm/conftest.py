@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pair_cluster
 import pytest
-from kmod_guest import Machines, machines
+from kmod_guest import KmodGuests, Machines, machines
+from lanes import Lanes, in_order
 from pair_cluster import Cluster
 from pair_guest import Duo, duo
 
@@ -30,9 +31,16 @@ _REQUIRED = ("qemu-system-x86_64", "mmdebstrap", "cpio")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything in this folder needs guests."""
     here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.vm)
+    mine = [item for item in items if here in item.path.parents]
+    for item in mine:
+        item.add_marker(pytest.mark.vm)
+    items[:] = [*(item for item in items if item not in mine), *in_order(mine)]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """With ``--dist loadscope``, what shares guests goes into one lane, all else goes by itself."""
+    return Lanes(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,6 +59,14 @@ def on() -> Iterator[Machines]:
     """One hypervisor for all tests that boot guests in this process."""
     with machines() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def kmod_guests(on: Machines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KmodGuests]:
+    """Guests with the module and its tests, shared by the tests of a profile."""
+    made = KmodGuests(on, lambda: tmp_path_factory.mktemp("kmod"))
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

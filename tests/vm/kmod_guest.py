@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import proc
+from harness.build.cache import built, content_key
 from harness.build.image import build_micro
-from harness.build.kmod import KMOD_SOURCE, MODULE_FILE, build_module
+from harness.build.kmod import KMOD_SOURCE, MODULE_FILE, build_module, build_selftest
 from harness.build.profile import load_profile
-from harness.build.rootfs import RootTree, build_root
-from harness.config import state_dir
+from harness.build.rootfs import RootTree, build_root, make_inside
+from harness.config import StateDir, state_dir
 from harness.deadline import Deadline
 from harness.guest.agent import Agent, CommandResult
 from harness.guest.ports import SocketChannel
@@ -23,6 +24,7 @@ from harness.vm.live import LiveDir, live_dir
 from harness.vm.ports import Accelerator, DiskSpec, Hypervisor, MachineSpec
 
 ROOT = "/mnt/root"
+BAD_FILE = "harness_bad.ko"
 RELEASE_TESTS = tuple(
     sorted(
         path.name
@@ -164,6 +166,60 @@ def kmod_guest(
         yield KmodGuest(agent, console)
     finally:
         machine.destroy()
+
+
+class KmodGuests:
+    """Guests with the release module, one per profile, that tests share as long as they pass.
+
+    One at a time: tests of the same profile are to come one after the other.
+    """
+
+    def __init__(self, on: Machines, folder: Callable[[], Path]) -> None:
+        self._on, self._folder = on, folder
+        self._up: tuple[str, KmodGuest, contextlib.ExitStack] | None = None
+
+    @contextlib.contextmanager
+    def use(self, profile: str, *, last: bool = False) -> Iterator[KmodGuest]:
+        """The guest of ``profile``; ended afterwards if it is the ``last`` use, or fails."""
+        if self._up is None or self._up[0] != profile:
+            self.close()
+            stack = contextlib.ExitStack()
+            files = extra_modules(profile)
+            booted = kmod_guest(self._on, profile, self._folder(), faults=False, files=files)
+            self._up = profile, stack.enter_context(booted), stack
+        try:
+            yield self._up[1]
+        except BaseException:
+            last = True
+            raise
+        finally:
+            if last:
+                self.close()
+
+    def close(self) -> None:
+        """End the guest there is."""
+        up, self._up = self._up, None
+        if up is not None:
+            up[2].close()
+
+
+def extra_modules(profile: str) -> list[Path]:
+    """Modules beside the one under test: its parts' own tests, and one that makes mistakes."""
+    state = state_dir()
+    root = build_root(load_profile(profile), state)
+    return [build_selftest(root, state), build_bad(root, state)]
+
+
+def build_bad(root: RootTree, state: StateDir) -> Path:
+    """The module that commits mistakes."""
+    sources = sorted(path for path in (KMOD_SOURCE / "tests" / "bad").iterdir() if path.is_file())
+    words = [f"KVER={root.release}"]
+    key = content_key([root.path.parent.name, *sources])
+
+    def build(work: Path) -> None:
+        make_inside(root, sources, words, work / BAD_FILE, "building the bad module")
+
+    return built(state.cache, f"bad-module-{key}", build) / BAD_FILE
 
 
 def _disk(root: RootTree, files: Sequence[Path], folder: Path) -> Path:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kmod_guest import Machines, kmod_guest
+from kmod_guest import KmodGuests, Machines, kmod_guest
 
 from harness.build.kmod import KMOD_SOURCE, build_module
 from harness.build.profile import load_profile
@@ -38,11 +38,11 @@ _ON_EVERY_KERNEL = (
     ],
 )
 def test_release_build_passes_its_tests(
-    on: Machines, profile: str, chosen: set[str], tmp_path: Path
+    kmod_guests: KmodGuests, profile: str, chosen: set[str]
 ) -> None:
     chosen = chosen - set(_FAULTS_TESTS)
     assert chosen <= set(TESTS)
-    with kmod_guest(on, profile, tmp_path, faults=False) as guest:
+    with kmod_guests.use(profile) as guest:
         done = guest.run_tests(*sorted(chosen), timeout_s=_TIMEOUT_S)
         assert done.ok, f"{done.text}\n{guest.console.read_text(errors='replace')[-4000:]}"
         assert done.text.count("ok     ") == len(chosen)

@@ -3,15 +3,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from kmod_guest import KmodGuest, Machines, kmod_guest
+from kmod_guest import KmodGuest, KmodGuests
 
-from harness.build.kmod import SELFTEST_FILE, build_selftest
-from harness.build.profile import load_profile
-from harness.build.rootfs import build_root
-from harness.config import state_dir
+from harness.build.kmod import SELFTEST_FILE
 
 _TIMEOUT_S = 900
 _DISK = "/dev/ram0"
@@ -31,9 +26,8 @@ def _load(guest: KmodGuest, *parameters: str) -> tuple[bool, str]:
 
 
 @pytest.mark.parametrize("profile", ["debian-12", "debian-12-6.12"])
-def test_parts_pass_their_tests_in_the_kernel(on: Machines, profile: str, tmp_path: Path) -> None:
-    module = build_selftest(build_root(load_profile(profile), state_dir()), state_dir())
-    with kmod_guest(on, profile, tmp_path, faults=False, files=[module]) as guest:
+def test_parts_pass_their_tests_in_the_kernel(kmod_guests: KmodGuests, profile: str) -> None:
+    with kmod_guests.use(profile) as guest:
         assert guest.run("modprobe", "-a", *_MODULES).ok
         for name, secret in _KEYS.items():
             assert guest.run("keyctl", "add", "logon", f"rb:{name}", secret, "@u").ok
