@@ -164,6 +164,9 @@ static int rb_fill(struct rb_tags *t, u64 first, u64 count)
 static int rb_test_footprint_of(struct rb_tags *t)
 {
 	const u64 gib = RB_GIB_BLOCKS;
+	/* A chunk has a lock; what a debugging kernel keeps in it is no cost of ours. */
+	const u64 debugging = (gib >> RB_CHUNK_SHIFT) *
+			      (sizeof(spinlock_t) - sizeof(arch_spinlock_t));
 	u64 empty, before, missing, discarded, full, trimmed;
 	int ret;
 
@@ -184,7 +187,7 @@ static int rb_test_footprint_of(struct rb_tags *t)
 	RB_EXPECT(!ret);
 	full = rb_memory(t) - before;
 	RB_EXPECT(full >= gib * sizeof(struct rb_tag));
-	RB_EXPECT(full <= gib * sizeof(struct rb_tag) * 102 / 100);
+	RB_EXPECT(full - debugging <= gib * sizeof(struct rb_tag) * 102 / 100);
 	/* While somebody has the tags pinned they stay. */
 	ret = rb_discard(t, 64 * gib, gib, 2);
 	RB_EXPECT(!ret && rb_memory(t) - before == full);
