@@ -14,6 +14,10 @@ from bad_guest import BadGuest, bad_guest
 from conftest import Harness
 from kmod_guest import RELEASE_TESTS, KmodGuest, Machines, kmod_guest
 
+from harness.build.kmod import SELFTEST_FILE, build_selftest
+from harness.build.profile import load_profile
+from harness.build.rootfs import build_root
+from harness.config import state_dir
 from harness.guest.oops import scan
 from harness.guest.oops_rules import ReportKind
 
@@ -105,6 +109,23 @@ def _assert_no_report(guest: KmodGuest) -> None:
     assert [str(r) for r in scan(console) if r.kind not in _OF_FAILED_IO] == []
 
 
+def test_parts_pass_their_tests_in_the_kernel(on: Machines, tmp_path: Path) -> None:
+    """What ``test_kmod_selftest.py`` does on Debian's kernels, and no leak."""
+    script = f"""
+        . /opt/kmod/tests/reports.sh
+        modprobe -a gcm ctr dm-mod brd && reports_begin || exit 2
+        keyctl add logon rb:good {"0123456789abcdef" * 2} @u || exit 2
+        insmod /opt/kmod/{SELFTEST_FILE} key=logon:rb:good disk=/dev/ram0 || exit 1
+        no_leaks "module loaded" && rmmod {SELFTEST_FILE.removesuffix(".ko")} &&
+            no_leaks "module unloaded" && log_is_clean
+    """
+    module = build_selftest(build_root(load_profile(PROFILE), state_dir()), state_dir())
+    with kmod_guest(on, PROFILE, tmp_path, faults=False, files=[module]) as guest:
+        done = guest.run("bash", "-c", script, timeout_s=_TESTS_TIMEOUT_S)
+        assert done.ok, f"{done.text}\n{guest.run('dmesg').text[-4000:]}"
+        _assert_no_report(guest)
+
+
 def test_module_passes_its_tests(on: Machines, tmp_path: Path) -> None:
     with kmod_guest(on, PROFILE, tmp_path, faults=False) as guest:
         done = guest.run_tests(*RELEASE_TESTS, timeout_s=_TESTS_TIMEOUT_S)
@@ -119,7 +140,18 @@ def test_module_survives_failing_memory_and_disks(on: Machines, tmp_path: Path) 
         _assert_no_report(guest)
 
 
-def test_workloads_pass(harness: Harness) -> None:
-    words = ("--suite", "ace-seq1", "--sample", "100", "--seed", "1", "--profile", PROFILE)
-    done = harness("run", *words, "--boot-timeout-s", "600", "--timeout-s", "600")
-    assert done.code == 0, done.output
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("smoke",),
+        ("device",),
+        ("ace-seq1", "--sample", "100", "--seed", "1"),
+        ("ace-seq1", "--sample", "100", "--seed", "1", "--encryption", "off"),
+        ("kmod-endurance", "--duration", "3m", "--seed", "21"),
+    ],
+    ids=" ".join,
+)
+def test_suites_pass(harness: Harness, words: tuple[str, ...]) -> None:
+    process = harness.start("run", "--suite", *words, "--profile", PROFILE)
+    output, _ = process.communicate(timeout=_TESTS_TIMEOUT_S)
+    assert process.returncode == 0, output
