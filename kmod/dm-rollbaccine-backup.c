@@ -31,6 +31,7 @@ void rb_backup_read_progress(struct rb_device *rb, struct rb_progress *ret)
 	ret->missing = rb_tags_missing(rb->tags);
 	spin_lock_irqsave(&rb->lock, flags);
 	ret->received = rb->backup.received;
+	ret->steps = rb->backup.steps;
 	if (rb->backup.insync)
 		ret->flags |= RB_PROGRESS_INSYNC;
 	spin_unlock_irqrestore(&rb->lock, flags);
@@ -159,6 +160,26 @@ void rb_backup_apply(struct rb_device *rb)
 	mutex_unlock(&rb->backup.apply);
 }
 
+/*
+ * What is about to happen leaves neither the state there was nor yet another
+ * one.  Process context.
+ */
+void rb_backup_spoil(struct rb_device *rb)
+{
+	struct rb_backup *b = &rb->backup;
+	bool spoilt;
+
+	if (!READ_ONCE(b->whole))
+		return;
+	spin_lock_irq(&rb->lock);
+	spoilt = b->whole;
+	b->whole = false;
+	b->follows = false;
+	spin_unlock_irq(&rb->lock);
+	if (spoilt)
+		rb_node_evaluate(rb);
+}
+
 /* A new stream begins: what was held back is not a part of it. */
 void rb_backup_drop_queue(struct rb_device *rb)
 {
@@ -168,9 +189,13 @@ void rb_backup_drop_queue(struct rb_device *rb)
 
 	spin_lock_irq(&rb->lock);
 	list_splice_init(&b->queue, &dropped);
-	list_for_each_entry(op, &dropped, queue)
+	list_for_each_entry(op, &dropped, queue) {
 		if (op->type == RB_WIRE_TAGS)
 			b->tags_pending--;
+		else
+			/* It may have been acknowledged. */
+			b->whole = false;
+	}
 	spin_unlock_irq(&rb->lock);
 	list_for_each_entry_safe(op, next, &dropped, queue) {
 		list_del_init(&op->queue);
@@ -212,6 +237,7 @@ static int rb_backup_wait_room(struct rb_peer *peer, u32 bytes)
 static void rb_backup_enqueue(struct rb_device *rb, struct rb_op *op)
 {
 	struct rb_backup *b = &rb->backup;
+	bool spoils = false;
 
 	rb_op_get(op);
 	spin_lock_irq(&rb->lock);
@@ -220,8 +246,18 @@ static void rb_backup_enqueue(struct rb_device *rb, struct rb_op *op)
 		b->tags_pending++;
 	} else {
 		b->received = op->index;
-		rb->data_epoch = op->epoch;
+		if (b->insync || b->follows) {
+			b->position = op->index;
+			rb->data_epoch = op->epoch;
+		} else {
+			/* It skips what the resync has not brought yet. */
+			spoils = b->whole;
+		}
 	}
+	spin_unlock_irq(&rb->lock);
+	if (spoils)
+		rb_backup_spoil(rb);
+	spin_lock_irq(&rb->lock);
 	list_add_tail(&op->queue, &b->queue);
 	spin_unlock_irq(&rb->lock);
 	if ((op->flags & RB_WIRE_F_SYNC) && rb->ack == RB_ACK_MEMORY)
@@ -314,6 +350,11 @@ static int rb_backup_receive_epochs(struct rb_peer *peer,
 	int ret;
 
 	ret = rb_wire_decode_epochs(frame, peer->rx_control, &epochs);
+	if (!ret && peer->begun)
+		ret = -EBADMSG;
+	if (!ret && !peer->named)
+		ret = rb_resync_expect_epochs(rb);
+	peer->named = true;
 	for (i = 0; !ret && i < epochs.count; i++) {
 		rb_wire_get_epoch(&epochs, i, &epoch);
 		ret = rb_node_add_epoch(rb, &epoch);
@@ -376,6 +417,7 @@ void rb_backup_serve(struct rb_peer *peer)
 	rb_peer_detach(peer);
 	spin_lock_irq(&rb->lock);
 	rb->backup.leader = NULL;
+	rb->backup.insync = false;
 	spin_unlock_irq(&rb->lock);
 	wake_up_all(&rb->wait);
 	rb_resync_wake(rb);

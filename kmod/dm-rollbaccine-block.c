@@ -93,6 +93,7 @@ static void rb_serve_work(struct work_struct *work)
 	struct rb_letter *letter = serve->letter;
 	struct rb_peer *peer = serve->peer;
 	struct rb_device *rb = peer->rb;
+	unsigned int patience = RB_TICKS;
 	int ret;
 
 	ret = rb_serve_read(rb, letter->block.block, &letter->block.tag,
@@ -100,7 +101,8 @@ static void rb_serve_work(struct work_struct *work)
 	if (ret == -EBADMSG && rb_is_primary(rb))
 		/* Our own disk is at fault; another peer may have it. */
 		ret = rb_fetch_wait(rb, letter->block.block,
-				    &letter->block.tag, letter->page);
+				    &letter->block.tag, letter->page,
+				    &patience);
 	if (ret) {
 		letter->block.refused = true;
 		__free_page(letter->page);
@@ -180,19 +182,33 @@ void rb_fetch_ask(struct rb_device *rb, struct rb_peer *peer,
 	rb_peer_post(peer, letter);
 }
 
-/* End those older than @ticks. */
-static void rb_fetch_fail(struct rb_peer *peer, unsigned int ticks, int error)
+static struct rb_fetch *rb_fetch_claim_old(struct rb_peer *peer,
+					   unsigned int ticks)
 {
-	struct rb_fetch *fetch, *next;
-	LIST_HEAD(failed);
+	struct rb_fetch *fetch, *found = NULL;
 
 	spin_lock_irq(&peer->rb->lock);
-	list_for_each_entry_safe(fetch, next, &peer->fetches, list)
-		if (fetch->ticks++ >= ticks)
-			list_move_tail(&fetch->list, &failed);
+	list_for_each_entry(fetch, &peer->fetches, list)
+		if (fetch->ticks > ticks) {
+			found = fetch;
+			break;
+		}
+	if (found)
+		rb_fetch_claim(found);
 	spin_unlock_irq(&peer->rb->lock);
-	list_for_each_entry_safe(fetch, next, &failed, list) {
-		list_del_init(&fetch->list);
+	return found;
+}
+
+/* They are a tick older; end those older than @ticks. */
+static void rb_fetch_fail(struct rb_peer *peer, unsigned int ticks, int error)
+{
+	struct rb_fetch *fetch;
+
+	spin_lock_irq(&peer->rb->lock);
+	list_for_each_entry(fetch, &peer->fetches, list)
+		fetch->ticks++;
+	spin_unlock_irq(&peer->rb->lock);
+	while ((fetch = rb_fetch_claim_old(peer, ticks))) {
 		fetch->error = error;
 		fetch->done(fetch);
 	}
@@ -278,7 +294,30 @@ static void rb_fetch_complete(struct rb_fetch *fetch)
 static bool rb_fetch_may_ask(struct rb_device *rb, struct rb_peer *peer)
 {
 	return rb_is_primary(rb) ? READ_ONCE(peer->insync) :
-				   READ_ONCE(rb->backup.leader) == peer;
+				   READ_ONCE(rb->backup.leader) == peer &&
+				   !rb_backup_silent(rb);
+}
+
+/* Counts here, for a sender stuck in its socket counts no ticks. */
+static void rb_fetch_await(struct rb_device *rb, struct rb_fetch *fetch,
+			   unsigned int *patience)
+{
+	struct completion *done = fetch->private;
+	bool given_up;
+
+	while (*patience) {
+		if (wait_for_completion_timeout(done, rb_tick(rb)))
+			return;
+		--*patience;
+	}
+	spin_lock_irq(&rb->lock);
+	given_up = rb_fetch_claim(fetch);
+	if (given_up)
+		fetch->error = -ETIMEDOUT;
+	spin_unlock_irq(&rb->lock);
+	/* Somebody is just about to complete it. */
+	if (!given_up)
+		wait_for_completion(done);
 }
 
 /**
@@ -287,11 +326,13 @@ static bool rb_fetch_may_ask(struct rb_device *rb, struct rb_peer *peer)
  * @block: number
  * @tag: what it has to be
  * @page: filled with verified ciphertext
+ * @patience: ticks that may be spent on waiting, and are then gone; RB_TICKS of
+ *	them are as long as a peer may be silent
  *
- * Sleeps for as long as a peer may be silent.  Return: 0 or an error.
+ * Return: 0 or an error.
  */
 int rb_fetch_wait(struct rb_device *rb, u64 block, const struct rb_tag *tag,
-		  struct page *page)
+		  struct page *page, unsigned int *patience)
 {
 	DECLARE_COMPLETION_ONSTACK(done);
 	struct rb_fetch fetch = {
@@ -306,11 +347,11 @@ int rb_fetch_wait(struct rb_device *rb, u64 block, const struct rb_tag *tag,
 
 	INIT_LIST_HEAD(&fetch.list);
 	rb_for_each_peer(peer, rb) {
-		if (!rb_fetch_may_ask(rb, peer))
+		if (!*patience || !rb_fetch_may_ask(rb, peer))
 			continue;
 		reinit_completion(&done);
 		rb_fetch_ask(rb, peer, &fetch);
-		wait_for_completion(&done);
+		rb_fetch_await(rb, &fetch, patience);
 		ret = fetch.error ?: rb_block_verify(rb, block, tag, page);
 		if (!ret)
 			return 0;

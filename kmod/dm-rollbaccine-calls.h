@@ -41,6 +41,7 @@ int rb_message(struct dm_target *ti, unsigned int argc, char **argv,
 	       char *result, unsigned int maxlen);
 
 /* -lead */
+void rb_forget_epochs(struct rb_device *rb);
 int rb_lead(struct rb_device *rb, u32 number);
 int rb_promote(struct rb_device *rb);
 int rb_demote(struct rb_device *rb);
@@ -72,7 +73,7 @@ int rb_read_map(struct rb_device *rb, struct bio *bio);
 void rb_fetch_ask(struct rb_device *rb, struct rb_peer *peer,
 		  struct rb_fetch *fetch);
 int rb_fetch_wait(struct rb_device *rb, u64 block, const struct rb_tag *tag,
-		  struct page *page);
+		  struct page *page, unsigned int *patience);
 void rb_fetch_fail_all(struct rb_peer *peer);
 void rb_fetch_tick(struct rb_peer *peer);
 int rb_block_verify(struct rb_device *rb, u64 block, const struct rb_tag *tag,
@@ -143,10 +144,14 @@ struct rb_wire_limits rb_peer_limits(const struct rb_device *rb);
 
 /* -dial */
 void rb_dial(struct rb_peer *peer);
-int rb_dial_ask(struct rb_peer *peer, u32 epoch, struct rb_hs_listener *other);
+int rb_dial_ask(struct rb_peer *peer, u32 epoch, bool probe,
+		struct rb_hs_listener *other);
 
 /* -listen, -backup */
+int rb_listen_init(struct rb_device *rb);
 int rb_listen_thread(void *data);
+void rb_listen_stop(struct rb_device *rb);
+void rb_listen_exit(struct rb_device *rb);
 void rb_backup_end_session(struct rb_device *rb);
 void rb_backup_serve(struct rb_peer *peer);
 void rb_backup_want_report(struct rb_device *rb, bool now);
@@ -154,6 +159,7 @@ int rb_backup_send_report(struct rb_peer *peer);
 void rb_backup_read_progress(struct rb_device *rb, struct rb_progress *ret);
 void rb_backup_apply(struct rb_device *rb);
 void rb_backup_drop_queue(struct rb_device *rb);
+void rb_backup_spoil(struct rb_device *rb);
 void rb_backup_progress(struct rb_device *rb);
 void rb_backup_report_timer(struct timer_list *timer);
 
@@ -165,6 +171,7 @@ int rb_resync_send(struct rb_peer *peer);
 void rb_resync_end(struct rb_peer *peer);
 
 /* -fill */
+int rb_resync_expect_epochs(struct rb_device *rb);
 int rb_resync_send_hashes(struct rb_peer *peer);
 int rb_resync_hear_begin(struct rb_peer *peer, const struct rb_frame *frame);
 int rb_resync_hear_end(struct rb_peer *peer, const struct rb_frame *frame);
@@ -187,6 +194,8 @@ int rb_net_send(struct socket *sock, struct kvec *vec, unsigned int count,
 int rb_net_send_bio(struct socket *sock, struct bio *bio, size_t len);
 int rb_net_recv(struct rb_device *rb, struct socket *sock, void *buf,
 		size_t len, rb_give_up_fn give_up, struct rb_peer *peer);
+int rb_net_recv_until(struct rb_device *rb, struct socket *sock, void *buf,
+		      size_t len, unsigned long deadline);
 int rb_net_recv_bio(struct rb_device *rb, struct socket *sock, struct bio *bio,
 		    size_t len, rb_give_up_fn give_up, struct rb_peer *peer);
 void rb_net_set_timeouts(struct socket *sock, unsigned long timeout);

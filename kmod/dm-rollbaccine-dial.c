@@ -30,7 +30,8 @@ static bool rb_dial_stalled(struct rb_peer *peer)
 		(last && last->index > peer->progress.durable);
 	mark = peer->progress.received + peer->progress.applied +
 	       peer->progress.durable - peer->progress.missing +
-	       READ_ONCE(peer->hashed) + READ_ONCE(peer->next_chunk);
+	       peer->progress.steps + READ_ONCE(peer->hashed) +
+	       READ_ONCE(peer->next_chunk);
 	spin_unlock_irq(&rb->lock);
 
 	if (!owing || mark != peer->stall_mark) {
@@ -104,19 +105,20 @@ static void rb_dial_refused(struct rb_peer *peer, u32 verdict)
 }
 
 static void rb_dial_introduce(struct rb_peer *peer, struct rb_handshake *hs,
-			      struct rb_wire_hello *hello, u32 candidate)
+			      struct rb_wire_hello *hello, u32 candidate,
+			      u32 flags)
 {
 	struct rb_device *rb = peer->rb;
 	u8 nonce[RB_NONCE_BYTES];
 	struct rb_hs_connector self = {
 		.id = rb->id,
 		.sectors = rb->sectors,
-		.flags = candidate ? RB_HS_CANDIDATE : 0,
+		.flags = flags,
 	};
 
 	spin_lock_irq(&rb->lock);
 	self.incarnation = rb->incarnation;
-	self.issued = candidate ? rb->backup.received : rb->primary.issued;
+	self.issued = candidate ? rb->backup.position : rb->primary.issued;
 	self.epoch = candidate ?: rb->epoch;
 	memcpy(self.cluster, rb->cluster, sizeof(self.cluster));
 	spin_unlock_irq(&rb->lock);
@@ -134,13 +136,15 @@ union rb_hs_answer {
  * @peer: who it should be
  * @sock: connected
  * @candidate: 0, or the epoch we should like to lead
+ * @flags: RB_HS_CANDIDATE and _PROBE, or none
  * @session: started on 0
  * @other: what it says of itself, on 0 and on an authenticated refusal
  *
  * Return: 0, -ECONNREFUSED, or another error.
  */
 static int rb_dial_handshake(struct rb_peer *peer, struct socket *sock,
-			     u32 candidate, struct rb_session *session,
+			     u32 candidate, u32 flags,
+			     struct rb_session *session,
 			     struct rb_hs_listener *other)
 {
 	struct rb_handshake hs = {};
@@ -152,7 +156,7 @@ static int rb_dial_handshake(struct rb_peer *peer, struct socket *sock,
 	int ret;
 
 	memset(other, 0, sizeof(*other));
-	rb_dial_introduce(peer, &hs, &hello, candidate);
+	rb_dial_introduce(peer, &hs, &hello, candidate, flags);
 	ret = rb_dial_say(sock, RB_WIRE_HELLO, &hello, sizeof(hello));
 	if (!ret)
 		ret = rb_dial_hear(peer, sock, &type, &answer, sizeof(answer));
@@ -210,7 +214,7 @@ static int rb_dial_join(struct rb_peer *peer)
 		return ret;
 	peer->silent_ticks = 0;
 	rb_net_set_timeouts(sock, rb_tick(rb));
-	ret = rb_dial_handshake(peer, sock, 0, &session, &other);
+	ret = rb_dial_handshake(peer, sock, 0, 0, &session, &other);
 	if (ret) {
 		sock_release(sock);
 		return ret;
@@ -357,12 +361,15 @@ void rb_dial(struct rb_peer *peer)
  * rb_dial_ask() - ask a node to promise that it will follow nobody else
  * @peer: the node
  * @epoch: we should like to lead
- * @other: what it has; valid on 0, and its epoch on -ECONNREFUSED
+ * @probe: only ask whether it would, which changes nothing there
+ * @other: what it has; valid on 0 and, if its epoch is not 0, on -ECONNREFUSED
  *
  * Return: 0 if it has promised.
  */
-int rb_dial_ask(struct rb_peer *peer, u32 epoch, struct rb_hs_listener *other)
+int rb_dial_ask(struct rb_peer *peer, u32 epoch, bool probe,
+		struct rb_hs_listener *other)
 {
+	const u32 flags = RB_HS_CANDIDATE | (probe ? RB_HS_PROBE : 0);
 	struct rb_session session = {};
 	struct socket *sock;
 	int ret;
@@ -373,7 +380,7 @@ int rb_dial_ask(struct rb_peer *peer, u32 epoch, struct rb_hs_listener *other)
 		return ret;
 	peer->silent_ticks = 0;
 	rb_net_set_timeouts(sock, rb_tick(peer->rb));
-	ret = rb_dial_handshake(peer, sock, epoch, &session, other);
+	ret = rb_dial_handshake(peer, sock, epoch, flags, &session, other);
 	rb_session_end(&session);
 	sock_release(sock);
 	return ret;

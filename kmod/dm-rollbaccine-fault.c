@@ -18,6 +18,7 @@
  *	ack_before_durable both	 of no meaning
  *	resync_skip	 both	 strikes at every n-th differing chunk (1)
  *	ignore_epoch	 both	 of no meaning
+ *	few_epochs	 both	 no defect: how many epochs may have blocks (4)
  *
  * What a backup gets wrong it also records as right, or its own check of tags
  * would find it and repair it from its primary.
@@ -53,6 +54,7 @@ static const struct {
 	[RB_FAULT_ACK_BEFORE_DURABLE] = { "ack_before_durable", RB_ON_BOTH, 1 },
 	[RB_FAULT_RESYNC_SKIP] = { "resync_skip", RB_ON_BOTH, 1 },
 	[RB_FAULT_IGNORE_EPOCH] = { "ignore_epoch", RB_ON_BOTH, 1 },
+	[RB_FAULT_FEW_EPOCHS] = { "few_epochs", RB_ON_BOTH, 4 },
 };
 
 void rb_fault_init(struct rb_device *rb)
@@ -323,6 +325,11 @@ bool rb_fault_ignores_epoch(struct rb_device *rb)
 		return false;
 	rb_fault_struck(rb);
 	return true;
+}
+
+unsigned int rb_fault_epochs(const struct rb_device *rb, unsigned int count)
+{
+	return rb->faults.arg[RB_FAULT_FEW_EPOCHS] ?: count;
 }
 
 /* Before any I/O: those that live in -crypto. */

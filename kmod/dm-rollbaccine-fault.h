@@ -36,6 +36,7 @@ enum rb_fault {
 	RB_FAULT_ACK_BEFORE_DURABLE,
 	RB_FAULT_RESYNC_SKIP,
 	RB_FAULT_IGNORE_EPOCH,
+	RB_FAULT_FEW_EPOCHS,
 	RB_FAULT_COUNT,
 };
 
@@ -79,6 +80,7 @@ void rb_fault_progress(struct rb_device *rb, struct rb_progress *progress);
 bool rb_fault_skip_chunk(struct rb_device *rb);
 bool rb_fault_stale(struct rb_device *rb);
 bool rb_fault_ignores_epoch(struct rb_device *rb);
+unsigned int rb_fault_epochs(const struct rb_device *rb, unsigned int count);
 
 #else
 
@@ -149,6 +151,12 @@ static inline bool rb_fault_stale(struct rb_device *rb)
 static inline bool rb_fault_ignores_epoch(struct rb_device *rb)
 {
 	return false;
+}
+
+static inline unsigned int rb_fault_epochs(const struct rb_device *rb,
+					   unsigned int count)
+{
+	return count;
 }
 
 #endif

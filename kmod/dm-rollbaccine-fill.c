@@ -62,6 +62,30 @@ static int rb_resync_forget(struct rb_device *rb)
 	return ret == -ENOENT ? 0 : ret;
 }
 
+/* What earlier sessions have brought is either in its place or dropped. */
+static int rb_resync_settle(struct rb_device *rb)
+{
+	rb_backup_drop_queue(rb);
+	wait_event_idle(rb->store.wait,
+			(rb_store_quiet(&rb->store) &&
+			 !READ_ONCE(rb->backup.tags_pending)) ||
+			rb_stopping(rb));
+	return rb_stopping(rb) || READ_ONCE(rb->store.failed) ? -ESHUTDOWN : 0;
+}
+
+/*
+ * Before a primary names the epochs there are.  Those it does not name are of
+ * no use unless a block here is of one, and each takes memory.
+ */
+int rb_resync_expect_epochs(struct rb_device *rb)
+{
+	int ret = rb_resync_settle(rb);
+
+	if (!ret)
+		rb_forget_epochs(rb);
+	return ret;
+}
+
 int rb_resync_hear_begin(struct rb_peer *peer, const struct rb_frame *frame)
 {
 	struct rb_wire_limits limits = rb_peer_limits(peer->rb);
@@ -80,13 +104,11 @@ int rb_resync_hear_begin(struct rb_peer *peer, const struct rb_frame *frame)
 	b->insync = false;
 	b->tags_complete = false;
 	spin_unlock_irq(&rb->lock);
-	rb_backup_drop_queue(rb);
-	wait_event_idle(rb->store.wait, (rb_store_quiet(&rb->store) &&
-					 !READ_ONCE(b->tags_pending)) ||
-					rb_stopping(rb));
-	if (rb_stopping(rb) || READ_ONCE(rb->store.failed))
-		return -ESHUTDOWN;
+	ret = rb_resync_settle(rb);
+	if (ret)
+		return ret;
 	if (resync.flags & RB_RESYNC_FULL) {
+		rb_backup_spoil(rb);
 		ret = rb_resync_forget(rb);
 		if (ret)
 			return ret;
@@ -94,6 +116,8 @@ int rb_resync_hear_begin(struct rb_peer *peer, const struct rb_frame *frame)
 	rb_store_reset(&rb->store, resync.index);
 	spin_lock_irq(&rb->lock);
 	b->received = resync.index;
+	b->follows = b->whole && b->position == resync.index &&
+		     rb->data_epoch == resync.epoch;
 	b->reported = 0;
 	b->scan |= rb->empty;
 	rb->epoch = resync.epoch;
@@ -134,6 +158,7 @@ static int rb_resync_adopt_one(struct rb_device *rb, u64 block,
 {
 	if (!memcmp(old, new, sizeof(*old)))
 		return 0;
+	rb_backup_spoil(rb);
 	if (rb_tag_is_data(new))
 		return rb_fault_stale(rb) ? 0 :
 		       rb_tags_mark_missing(rb->tags, block, 1);
@@ -321,6 +346,7 @@ static void rb_resync_scan_all(struct rb_device *rb)
 			;
 		/* Unreadable is as good as wrong: it will be written. */
 		rb_resync_scan(rb, block, run);
+		WRITE_ONCE(rb->backup.steps, rb->backup.steps + 1);
 		block += run;
 		if (block >= rb_blocks(rb))
 			break;
@@ -386,6 +412,10 @@ static void rb_resync_finish(struct rb_device *rb, struct rb_peer *peer)
 	if (b->leader == peer && b->tags_complete && !b->tags_pending) {
 		insync = true;
 		b->insync = true;
+		b->whole = true;
+		b->position = b->received;
+		/* Whose state it is, whoever wrote the blocks. */
+		rb->data_epoch = rb->epoch;
 		b->scan = false;
 		rb->empty = false;
 	}

@@ -100,7 +100,8 @@ static int rb_heir_inherit(struct rb_device *rb, struct rb_device *old)
 	rb->rejected = old->rejected;
 	rb->primary.issued = old->primary.issued;
 	rb->backup.received = old->store.applied;
-	rb->backup.insync = old->backup.insync;
+	rb->backup.whole = old->backup.whole;
+	rb->backup.position = old->backup.position;
 	rb->backup.scan = old->backup.scan;
 	rb->backup.holding = old->backup.holding;
 	rb->backup.hold = old->backup.hold;

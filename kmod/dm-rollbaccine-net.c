@@ -18,7 +18,8 @@
 
 #include "dm-rollbaccine.h"
 
-#define RB_BACKLOG 4
+/* Nobody waits for long: see -listen. */
+#define RB_BACKLOG 64
 
 int rb_thread_start(struct task_struct **ret, int (*fn)(void *data),
 		    void *data, u64 id, const char *what)
@@ -207,6 +208,41 @@ int rb_net_recv(struct rb_device *rb, struct socket *sock, void *buf,
 
 	iov_iter_kvec(&msg.msg_iter, ITER_DEST, &vec, 1, len);
 	return rb_net_recv_iter(rb, sock, &msg, give_up, peer);
+}
+
+/**
+ * rb_net_recv_until() - receive exactly @len bytes from somebody unknown
+ * @rb: the device; when it stops, so does this
+ * @sock: whose receive timeout is changed
+ * @buf: where to
+ * @len: how many
+ * @deadline: in jiffies; how the bytes are spread over time does not matter
+ *
+ * Return: as rb_net_recv().
+ */
+int rb_net_recv_until(struct rb_device *rb, struct socket *sock, void *buf,
+		      size_t len, unsigned long deadline)
+{
+	struct kvec vec = { .iov_base = buf, .iov_len = len };
+	struct msghdr msg = {};
+	long left;
+	int got;
+
+	iov_iter_kvec(&msg.msg_iter, ITER_DEST, &vec, 1, len);
+	while (msg_data_left(&msg)) {
+		left = deadline - jiffies;
+		if (rb_stopping(rb))
+			return -ESHUTDOWN;
+		if (left <= 0)
+			return -ETIMEDOUT;
+		rb_net_set_timeouts(sock, left);
+		got = sock_recvmsg(sock, &msg, 0);
+		if (got == 0)
+			return -ECONNRESET;
+		if (got < 0 && got != -EAGAIN)
+			return got;
+	}
+	return 0;
 }
 
 int rb_net_recv_bio(struct rb_device *rb, struct socket *sock, struct bio *bio,

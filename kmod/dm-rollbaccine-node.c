@@ -91,9 +91,9 @@ static enum rb_state rb_node_find_state(struct rb_device *rb)
 		return RB_FAILED;
 	if (rb->empty)
 		return RB_RECOVERING;
-	if (!b->insync)
+	if (!b->whole)
 		return RB_SYNCING;
-	return b->leader ? RB_CONNECTED : RB_CONNECTING;
+	return b->leader && b->insync ? RB_CONNECTED : RB_CONNECTING;
 }
 
 /* Everyone who waits for something of the device looks again. */
@@ -195,6 +195,8 @@ rb_node_judge_candidate(struct rb_device *rb,
 	if (rb->empty || memcmp(hello->cluster, rb->cluster,
 				sizeof(rb->cluster)))
 		return RB_VERDICT_CLUSTER;
+	if (hello->flags & RB_HS_PROBE)
+		return RB_VERDICT_ACCEPTED;
 	rb->promised = hello->epoch;
 	*fence = rb->role == RB_PRIMARY;
 	return RB_VERDICT_ACCEPTED;
@@ -265,14 +267,14 @@ void rb_node_describe(struct rb_device *rb, struct rb_hs_listener *ret)
 	ret->incarnation = rb->incarnation;
 	ret->sectors = rb->sectors;
 	ret->received = rb->role == RB_PRIMARY ? rb->primary.issued :
-						 progress.received;
+						 rb->backup.position;
 	ret->applied = min(progress.applied, ret->received);
 	ret->durable = min(progress.durable, ret->applied);
 	ret->epoch = rb->promised;
 	ret->data_epoch = rb->data_epoch;
 	if (rb->empty)
 		ret->flags |= RB_HS_EMPTY;
-	if (rb->backup.insync || rb->role == RB_PRIMARY)
+	if (rb->backup.whole || rb->role == RB_PRIMARY)
 		ret->flags |= RB_HS_INSYNC;
 	if (!rb->empty)
 		memcpy(ret->cluster, rb->cluster, sizeof(ret->cluster));
@@ -355,6 +357,8 @@ int rb_node_prepare(struct rb_device *rb)
 	rb_for_each_peer(peer, rb)
 		ret = rb_peer_init(rb, peer) ?: ret;
 	if (!ret)
+		ret = rb_listen_init(rb);
+	if (!ret)
 		ret = rb_node_init_memory(rb);
 	if (ret)
 		goto out_exit_peers;
@@ -364,6 +368,7 @@ int rb_node_prepare(struct rb_device *rb)
 		return 0;
 	rb_tags_put(rb->tags);
 out_exit_peers:
+	rb_listen_exit(rb);
 	rb_for_each_peer(peer, rb)
 		rb_peer_exit(peer);
 	return ret;
@@ -413,6 +418,7 @@ void rb_node_halt(struct rb_device *rb)
 	rb_store_resume(&rb->store);
 	rb_node_wake(rb);
 	rb_thread_stop(&rb->listen_thread);
+	rb_listen_stop(rb);
 	rb_for_each_peer(peer, rb)
 		rb_peer_stop(peer);
 	rb_thread_stop(&rb->backup.resync_thread);
@@ -435,6 +441,7 @@ void rb_node_free(struct rb_device *rb)
 	rb_node_halt(rb);
 	rb_store_exit(&rb->store);
 	rb_cipher_put(rb->primary.cipher);
+	rb_listen_exit(rb);
 	rb_for_each_peer(peer, rb)
 		rb_peer_exit(peer);
 	rb_tags_put(rb->tags);

@@ -375,6 +375,7 @@ void rb_peer_attach(struct rb_peer *peer, struct socket *sock,
 	peer->dialled = dialled;
 	peer->broken = false;
 	peer->begun = false;
+	peer->named = false;
 	peer->hashing = false;
 	peer->ping = false;
 	mutex_unlock(&peer->guard);

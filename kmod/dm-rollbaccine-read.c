@@ -82,14 +82,15 @@ static void rb_read_count(struct rb_device *rb, u64 *counter)
 }
 
 /* Get block @i from a peer, for the reader and for our disk. */
-static int rb_read_repair_one(struct rb_read *read, u32 i, struct page *page)
+static int rb_read_repair_one(struct rb_read *read, u32 i, struct page *page,
+			      unsigned int *patience)
 {
 	struct rb_device *rb = read->rb;
 	u64 block = read->first + i;
 	struct rb_cipher *cipher;
 	int ret;
 
-	ret = rb_fetch_wait(rb, block, &read->tags[i], page);
+	ret = rb_fetch_wait(rb, block, &read->tags[i], page, patience);
 	if (ret)
 		return ret;
 	/* If the disk refuses, the next reader comes here again. */
@@ -127,13 +128,15 @@ static void rb_read_repair_work(struct work_struct *work)
 	struct rb_read *read = container_of(work, struct rb_read, work);
 	struct rb_device *rb = read->rb;
 	blk_status_t status = BLK_STS_OK;
+	/* For all of its blocks together. */
+	unsigned int patience = RB_TICKS;
 	struct page *page = mempool_alloc(&rb->store.read_pool, GFP_NOIO);
 	unsigned int i;
 
 	for_each_set_bit(i, read->bad, read->blocks) {
 		if (!read->status)
 			rb_read_count(rb, &rb->corrupt);
-		if (!rb_read_repair_one(read, i, page))
+		if (!rb_read_repair_one(read, i, page, &patience))
 			continue;
 		rb_read_reject(read, i, page);
 		status = read->status ?: BLK_STS_PROTECTION;

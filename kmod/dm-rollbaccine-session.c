@@ -187,7 +187,8 @@ int rb_hs_challenge(struct rb_handshake *hs, struct rb_keys *keys, u64 id,
 		    struct rb_wire_challenge *challenge, u64 *peer_id,
 		    u32 *verdict)
 {
-	const u32 known = RB_HS_ENCRYPTED | RB_HS_EMPTY | RB_HS_CANDIDATE;
+	const u32 known = RB_HS_ENCRYPTED | RB_HS_EMPTY | RB_HS_CANDIDATE |
+			  RB_HS_PROBE;
 	const u32 flags = le32_to_cpu(hello->flags);
 
 	memset(hs, 0, sizeof(*hs));

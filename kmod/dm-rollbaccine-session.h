@@ -29,7 +29,7 @@ struct rb_hs_connector {
 	u64 sectors;
 	u64 issued;
 	u32 epoch;
-	u32 flags; /* RB_HS_EMPTY, RB_HS_CANDIDATE; ENCRYPTED is added */
+	u32 flags; /* RB_HS_EMPTY, _CANDIDATE, _PROBE; ENCRYPTED is added */
 	u8 cluster[RB_CLUSTER_BYTES];
 };
 

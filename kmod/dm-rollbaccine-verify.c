@@ -20,9 +20,10 @@ static void rb_verify_repair(struct rb_device *rb, u64 block,
 			     const struct rb_tag *tag)
 {
 	struct page *page = mempool_alloc(&rb->store.read_pool, GFP_NOIO);
+	unsigned int patience = RB_TICKS;
 	bool repaired = false;
 
-	if (!rb_fetch_wait(rb, block, tag, page) &&
+	if (!rb_fetch_wait(rb, block, tag, page, &patience) &&
 	    !rb_disk_rw(rb, block, page, REQ_OP_WRITE)) {
 		repaired = true;
 		rb_tags_clear_missing(rb->tags, block, 1);

@@ -254,6 +254,7 @@ void rb_wire_encode_progress(struct rb_wire_header *header,
 	control->durable = cpu_to_le64(progress->durable);
 	control->missing = cpu_to_le64(progress->missing);
 	control->flags = cpu_to_le32(progress->flags);
+	control->steps = cpu_to_le32(progress->steps);
 }
 
 int rb_wire_decode_progress(const struct rb_frame *frame, const void *control,
@@ -270,8 +271,8 @@ int rb_wire_decode_progress(const struct rb_frame *frame, const void *control,
 	ret->durable = le64_to_cpu(wire->durable);
 	ret->missing = le64_to_cpu(wire->missing);
 	ret->flags = le32_to_cpu(wire->flags);
-	if (wire->reserved ||
-	    (ret->flags & ~(RB_PROGRESS_INSYNC | RB_PROGRESS_FAILED)) ||
+	ret->steps = le32_to_cpu(wire->steps);
+	if ((ret->flags & ~(RB_PROGRESS_INSYNC | RB_PROGRESS_FAILED)) ||
 	    ret->missing > limits->sectors / RB_BLOCK_SECTORS)
 		return -EBADMSG;
 	/* Who misses something, or has no disk, cannot be in sync. */

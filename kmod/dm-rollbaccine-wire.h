@@ -52,7 +52,9 @@
 #define RB_CHUNK_TAGS 128u /* 4 KiB of tags */
 #define RB_MAX_HASHES 128u /* in one message */
 #define RB_MAX_EPOCHS_PER_MESSAGE 128u
-#define RB_MAX_EPOCHS 4096u /* a node keeps keys for */
+#define RB_MAX_EPOCHS 8192u /* a node keeps keys for */
+/* No more are begun; a node that joins may have others of its own. */
+#define RB_MAX_EPOCHS_IN_USE (RB_MAX_EPOCHS / 2)
 
 /* ---- the version and integrity of one block -------------------------- */
 
@@ -127,6 +129,7 @@ static_assert(sizeof(struct rb_wire_header) == 32);
 #define RB_HS_CANDIDATE 0x04 /* HELLO only: wants promises, is no leader yet */
 #define RB_HS_INSYNC 0x08 /* WELCOME only: misses nothing of what it received */
 #define RB_HS_FAILED 0x10 /* WELCOME only: its disk has failed */
+#define RB_HS_PROBE 0x20 /* HELLO of a candidate: would it be promised? */
 
 struct rb_wire_hello {
 	__le64 id;
@@ -219,7 +222,7 @@ struct rb_wire_progress {
 	__le64 durable;
 	__le64 missing; /* blocks whose tag it has and whose data it lacks */
 	__le32 flags;
-	__le32 reserved;
+	__le32 steps; /* grows while it looks through its disk; may wrap */
 };
 
 static_assert(sizeof(struct rb_wire_progress) == 40);
@@ -350,6 +353,7 @@ struct rb_progress {
 	u64 durable;
 	u64 missing;
 	u32 flags; /* RB_PROGRESS_* */
+	u32 steps;
 };
 
 struct rb_promise {

@@ -270,6 +270,7 @@ struct rb_peer {
 	unsigned long send_tick_at; /* the sender's own */
 	unsigned long heard_at; /* listener: when it last said something */
 	bool begun; /* listener: RESYNC_BEGIN has come */
+	bool named; /* listener: EPOCHS has */
 	u64 hash_next; /* listener, under @tx: next chunk to be hashed */
 	bool hashing;
 };
@@ -303,9 +304,20 @@ struct rb_backup {
 	struct timer_list report_timer; /* what need not be told at once */
 	bool receiving; /* in the middle of a message */
 	bool tags_complete; /* RESYNC_END has come */
+	/*
+	 * @whole: disk and tags are the state after the operation @position of
+	 * the epoch rb_device.data_epoch; also while a session is on that has
+	 * changed nothing of it yet.  Without it @position is what once was
+	 * whole, and so all that this node can have acknowledged.
+	 * @follows: the session's operations go on from there.
+	 */
+	bool whole;
+	bool follows;
+	u64 position;
 	unsigned int tags_pending; /* RB_WIRE_TAGS not adopted yet */
 	unsigned int fetching;
-	bool insync;
+	bool insync; /* whole, and the session's primary knows */
+	u32 steps; /* of a scan, to show that it gets on */
 	bool scan; /* the disk may have what memory does not know of */
 	bool holding;
 	u64 hold; /* with @holding: nothing past it is applied */
@@ -344,6 +356,7 @@ struct rb_device {
 	struct rb_store store;
 	struct task_struct *listen_thread;
 	struct socket *listener;
+	struct rb_greetings *greetings; /* -listen's own */
 	wait_queue_head_t wait; /* stopping */
 	struct list_head devices; /* see -heir */
 	struct mutex admin; /* one promote or demote at a time */
@@ -362,7 +375,7 @@ struct rb_device {
 	u8 cluster[RB_CLUSTER_BYTES];
 	u32 epoch; /* followed, or led */
 	u32 promised; /* nothing below is accepted; >= epoch */
-	u32 data_epoch; /* of the last operation */
+	u32 data_epoch; /* of the last operation, see rb_backup.whole */
 	unsigned int inflight; /* bios */
 	u64 corrupt;
 	u64 repaired;
