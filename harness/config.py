@@ -20,8 +20,11 @@ class StateDir:
 
     @property
     def cache(self) -> Path:
-        """Built artefacts by content: root trees, modules, initramfs images."""
-        return self.path / "cache"
+        """Built artefacts by content: root trees, modules, initramfs images.
+
+        Without symbolic links: those inside a root tree are followed relative to it.
+        """
+        return (self.path / "cache").resolve()
 
     @property
     def live(self) -> Path:

@@ -113,6 +113,13 @@ def test_the_state_directory_is_made_and_nothing_in_it(tmp_path: Path) -> None:
     assert state.cache != state.live
 
 
+def test_a_cache_on_another_disk_is_named_without_links(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "cache").symlink_to("../disk")
+    assert state_dir(tmp_path / "state").cache == (tmp_path / "disk").resolve()
+
+
 def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below", "~no-such-user-here/x"):
