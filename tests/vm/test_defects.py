@@ -55,9 +55,9 @@ def test_a_pair_test_runs_with_and_without_the_defect(
 def test_defect_is_caught_and_not_put_down_to_the_file_system(
     harness: Harness, defect: str
 ) -> None:
-    """The same suites without a defect pass in test_run.py."""
+    """The same suites without a defect pass in test_run.py. One case that fails is enough."""
     suite = _CAUGHT_BY[defect]
-    done = harness("run", "--suite", suite, "--defect", defect)
+    done = harness("run", "--suite", suite, "--defect", defect, "--fail-fast")
     assert done.code == 1, done.output
     failed = [result for result in done.results(suite) if result.verdict is Verdict.FAIL]
     assert failed, done.output
@@ -66,10 +66,10 @@ def test_defect_is_caught_and_not_put_down_to_the_file_system(
         assert all(result.control is Verdict.PASS for result in failed)
 
 
-@pytest.mark.parametrize("impostor", ["empty", "stale", "foreign"])
-def test_impostor_fails_every_case(harness: Harness, impostor: str) -> None:
+@pytest.mark.parametrize(("impostor", "limit"), [("empty", "3"), ("stale", "13"), ("foreign", "3")])
+def test_impostor_fails_every_case(harness: Harness, impostor: str, limit: str) -> None:
     """Every workload of the suite persists something, so none may pass on another's disk."""
-    done = harness("run", "--suite", "smoke", "--impostor", impostor)
+    done = harness("run", "--suite", "smoke", "--impostor", impostor, "--limit", limit)
     assert done.code == 1, done.output
     for result in done.results("smoke"):
         assert result.verdict is Verdict.FAIL, result.case_id
@@ -78,3 +78,10 @@ def test_impostor_fails_every_case(harness: Harness, impostor: str) -> None:
         # Told by its content; an unmountable impostor would prove nothing.
         assert "mount" not in broken
         assert any(rule.split("/")[0] in ("name", "content", "attr") for rule in broken), broken
+    folders = sorted((done.run("smoke").path / "cases" / "smoke").glob("*/*"))
+    assert len(folders) == int(limit)
+    for folder in folders:
+        names = {path.name for path in folder.iterdir()}
+        assert {"workload.jlang", "expected.txt", "recovered.txt", "diff.txt"} <= names
+        if impostor == "foreign":
+            assert "B/foo" in (folder / "diff.txt").read_text()

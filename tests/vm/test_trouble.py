@@ -76,7 +76,7 @@ def test_running_run_is_left_alone_by_clean_and_by_a_second_run(harness: Harness
     process = harness.start("run", "--suite", "smoke")
     _await_results(harness, process, 1)
     assert "0 left-over guests ended" in harness("clean").output
-    second = harness("run", "--suite", "smoke", "--limit", "2")
+    second = harness("run", "--suite", "smoke", "--limit", "1")
     assert second.code == 0, second.output
     first = harness.finish(process)
     assert first.code == 0, first.output
@@ -98,14 +98,14 @@ def test_interrupt_keeps_the_record_and_exits_130(harness: Harness) -> None:
 
 @pytest.mark.parametrize("role", ["primary", "backup"])
 def test_guest_killed_in_mid_run_costs_a_retry_and_no_result(harness: Harness, role: str) -> None:
-    process = harness.start("run", "--suite", "ace-seq1", "--limit", "12")
+    process = harness.start("run", "--suite", "ace-seq1", "--limit", "6")
     _await_results(harness, process, 2)
     (victim,) = qemu_pids([_owner(process), f"-{role},"])
     os.kill(victim, signal.SIGKILL)
     done = harness.finish(process)
     assert done.code == 0, done.output
     results = done.results("ace-seq1")
-    assert len(results) == 12
+    assert len(results) == 6
     assert sum(bool(result.attempts) for result in results) == 1, done.output
 
 
