@@ -15,7 +15,7 @@ from pathlib import Path
 import pair_cluster
 import pytest
 from kmod_guest import KmodGuests, Machines, machines
-from lanes import Lanes, in_order
+from lanes import Lanes, guests_of, in_order
 from pair_cluster import Cluster
 from pair_guest import Duo, duo
 
@@ -25,6 +25,8 @@ from harness.report.load import Run, load_run
 from harness.vm.live import sweep
 
 RUN_TIMEOUT_S = 1500
+_PAIRS: list[Duo] = []
+"""What the fixture ``pair`` has made; one at most."""
 _REQUIRED = ("qemu-system-x86_64", "mmdebstrap", "cpio")
 
 
@@ -35,6 +37,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in mine:
         item.add_marker(pytest.mark.vm)
     items[:] = [*(item for item in items if item not in mine), *in_order(mine)]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Guests that the next test has no use for are not kept."""
+    if nextitem is None or guests_of(nextitem.nodeid) != guests_of(item.nodeid):
+        for each in _PAIRS:
+            each.switch_off()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -73,7 +83,9 @@ def kmod_guests(on: Machines, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def pair(on: Machines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Duo]:
     """A pair of guests that stays up from test to test."""
     made = duo(on, tmp_path_factory.mktemp("pair"))
+    _PAIRS.append(made)
     yield made
+    _PAIRS.remove(made)
     made.close()
 
 
