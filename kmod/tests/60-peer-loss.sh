@@ -66,7 +66,11 @@ must dmsetup remove rbb
 write_blocks "$P" 0 16 conv=fsync &
 pid=$!
 until_true 10 is rbp inflight 1
-must dmsetup remove --force rbp
+# The force makes all I/O fail; the device goes once its last writer has noticed
+# and closed it, and is busy until then.
+removed() {
+	dmsetup remove --force rbp 2>/dev/null ||
+		! dmsetup info rbp >/dev/null 2>&1
+}
+until_true 30 removed
 must_not wait $pid
-gone() { ! dmsetup info rbp >/dev/null 2>&1 || dmsetup remove rbp 2>/dev/null; }
-until_true 10 gone
