@@ -281,6 +281,7 @@ static int rb_backup_receive_op(struct rb_peer *peer,
 	struct rb_wire_limits limits = rb_peer_limits(rb);
 	struct rb_wire_op wire;
 	struct rb_op *op;
+	u64 lost;
 	u32 i;
 	int ret;
 
@@ -306,7 +307,7 @@ static int rb_backup_receive_op(struct rb_peer *peer,
 			ret = rb_backup_verify(rb, op);
 	}
 	if (!ret)
-		ret = rb_op_pin(op);
+		ret = rb_op_pin(op, &lost);
 	if (!ret)
 		rb_backup_enqueue(rb, op);
 	rb_op_put(op);
@@ -388,6 +389,8 @@ static int rb_backup_hear(struct rb_peer *peer)
 				     -EBADMSG;
 	case RB_WIRE_RESYNC_END:
 		return rb_resync_hear_end(peer, &frame);
+	case RB_WIRE_TAGS_REQ:
+		return rb_mend_receive(peer, &frame);
 	case RB_WIRE_BLOCK_REQ:
 	case RB_WIRE_BLOCK_DATA:
 		return rb_block_receive(peer, &frame);

@@ -11,8 +11,6 @@
 
 #include "dm-rollbaccine.h"
 
-#define RB_MAX_SERVING 256
-
 static void rb_disk_bio(struct rb_device *rb, struct bio *bio,
 			struct bio_vec *vec, u64 block, struct page *page,
 			blk_opf_t opf)

@@ -85,7 +85,7 @@ int rb_disk_rw(struct rb_device *rb, u64 block, struct page *page,
 /* -store */
 int rb_store_init(struct rb_store *store, struct rb_device *rb);
 void rb_store_exit(struct rb_store *store);
-int rb_op_pin(struct rb_op *op);
+int rb_op_pin(struct rb_op *op, u64 *lost);
 void rb_op_unpin(struct rb_op *op);
 void rb_store_submit(struct rb_store *store, struct rb_op *op, bool unsealed);
 void rb_store_sealed(struct rb_op *op);
@@ -178,6 +178,12 @@ int rb_resync_hear_end(struct rb_peer *peer, const struct rb_frame *frame);
 void rb_resync_adopt(struct rb_op *op);
 int rb_resync_thread(void *data);
 void rb_resync_wake(struct rb_device *rb);
+
+/* -mend */
+int rb_mend_init(struct rb_device *rb);
+void rb_mend_exit(struct rb_device *rb);
+int rb_mend_chunk(struct rb_device *rb, u64 chunk);
+int rb_mend_receive(struct rb_peer *peer, const struct rb_frame *frame);
 
 /* -net */
 typedef bool (*rb_give_up_fn)(struct rb_peer *peer);

@@ -294,6 +294,10 @@ static int rb_dial_hear_one(struct rb_peer *peer)
 	case RB_WIRE_BLOCK_DATA:
 		ret = rb_block_receive(peer, &frame);
 		break;
+	case RB_WIRE_TAGS:
+	case RB_WIRE_TAGS_REQ:
+		ret = rb_mend_receive(peer, &frame);
+		break;
 	case RB_WIRE_FENCED:
 		ret = rb_dial_hear_fenced(peer, &frame);
 		break;

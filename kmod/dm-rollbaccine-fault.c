@@ -199,10 +199,12 @@ static void rb_fault_corrupt(struct rb_device *rb, struct rb_op *op)
 /* The block keeps what it had, data and tag. */
 static void rb_fault_shorten(struct rb_op *op)
 {
+	u64 lost;
+
 	rb_op_unpin(op);
 	op->blocks--;
 	op->bio->bi_iter.bi_size -= RB_BLOCK_BYTES;
-	if (rb_op_pin(op))
+	if (rb_op_pin(op, &lost))
 		op->dropped = true;
 }
 

@@ -359,6 +359,8 @@ int rb_node_prepare(struct rb_device *rb)
 	if (!ret)
 		ret = rb_listen_init(rb);
 	if (!ret)
+		ret = rb_mend_init(rb);
+	if (!ret)
 		ret = rb_node_init_memory(rb);
 	if (ret)
 		goto out_exit_peers;
@@ -368,6 +370,7 @@ int rb_node_prepare(struct rb_device *rb)
 		return 0;
 	rb_tags_put(rb->tags);
 out_exit_peers:
+	rb_mend_exit(rb);
 	rb_listen_exit(rb);
 	rb_for_each_peer(peer, rb)
 		rb_peer_exit(peer);
@@ -441,6 +444,7 @@ void rb_node_free(struct rb_device *rb)
 	rb_node_halt(rb);
 	rb_store_exit(&rb->store);
 	rb_cipher_put(rb->primary.cipher);
+	rb_mend_exit(rb);
 	rb_listen_exit(rb);
 	rb_for_each_peer(peer, rb)
 		rb_peer_exit(peer);

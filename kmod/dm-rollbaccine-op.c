@@ -183,16 +183,17 @@ static enum rb_pin rb_op_pin_mode(const struct rb_op *op)
 	return op->type == RB_WIRE_WRITE ? RB_PIN_SET : RB_PIN_EMPTY;
 }
 
-/* Before it has its index: have room for its tags.  May sleep. */
-int rb_op_pin(struct rb_op *op)
+/* Before it has its index: have room for its tags.  May sleep.  @lost: a chunk
+ * whose tags cannot be had.
+ */
+int rb_op_pin(struct rb_op *op, u64 *lost)
 {
-	u64 bad;
 	int ret;
 
 	if (!op->blocks || op->type == RB_WIRE_TAGS)
 		return 0;
 	ret = rb_tags_pin(op->store->rb->tags, op->first, op->blocks,
-			  rb_op_pin_mode(op), &bad);
+			  rb_op_pin_mode(op), lost);
 	op->pinned = !ret;
 	return ret;
 }

@@ -159,18 +159,49 @@ static struct rb_letter *rb_peer_next_letter(struct rb_peer *peer)
 	return letter;
 }
 
-static int rb_peer_send_letter(struct rb_peer *peer)
+static int rb_peer_send_block(struct rb_peer *peer,
+			      const struct rb_letter *letter)
 {
-	struct rb_letter *letter = rb_peer_next_letter(peer);
 	struct rb_wire_header header;
 	struct rb_wire_block control;
 	struct kvec vec = { .iov_base = &control, .iov_len = sizeof(control) };
+
+	rb_wire_encode_block(&header, &control, letter->type, &letter->block);
+	return rb_peer_send(peer, &header, &vec, 1, NULL, letter->page);
+}
+
+/* A chunk of tags, or without a page the wish for it. */
+static int rb_peer_send_chunk(struct rb_peer *peer,
+			      const struct rb_letter *letter)
+{
+	struct rb_wire_header header;
+	struct rb_wire_tags control;
+	struct kvec vec[2] = {
+		{ .iov_base = &control, .iov_len = sizeof(control) },
+	};
+
+	if (!letter->page) {
+		rb_wire_encode_tags_req(&header, &control,
+					letter->block.block);
+		return rb_peer_send(peer, &header, vec, 1, NULL, NULL);
+	}
+	rb_wire_encode_tags(&header, &control, letter->block.block);
+	vec[1].iov_base = page_address(letter->page);
+	vec[1].iov_len = RB_CHUNK_TAGS * sizeof(struct rb_tag);
+	return rb_peer_send(peer, &header, vec, 2, NULL, NULL);
+}
+
+static int rb_peer_send_letter(struct rb_peer *peer)
+{
+	struct rb_letter *letter = rb_peer_next_letter(peer);
 	int ret;
 
 	if (!letter)
 		return 0;
-	rb_wire_encode_block(&header, &control, letter->type, &letter->block);
-	ret = rb_peer_send(peer, &header, &vec, 1, NULL, letter->page);
+	if (letter->type == RB_WIRE_TAGS || letter->type == RB_WIRE_TAGS_REQ)
+		ret = rb_peer_send_chunk(peer, letter);
+	else
+		ret = rb_peer_send_block(peer, letter);
 	rb_letter_free(letter);
 	return ret ?: 1;
 }

@@ -23,6 +23,9 @@ struct rb_read {
 	u64 first;
 	u32 blocks;
 	blk_status_t status;
+	unsigned int mended; /* chunks of tags, to get at all of them */
+	u64 lost; /* a chunk whose tags cannot be had, and why */
+	int error;
 	DECLARE_BITMAP(bad, RB_MAX_OP_BLOCKS);
 };
 
@@ -227,18 +230,53 @@ static void rb_read_done(struct bio *bio)
 	queue_work(store->wq, &read->work);
 }
 
-/* The tree does not know them any more: a backup gets them in a new session. */
-static void rb_read_lost_tags(struct rb_read *read, u64 bad, int error)
+static void rb_read_take(struct rb_read *read);
+
+/* It has no slot, and gets none. */
+static void rb_read_fail(struct rb_read *read, int error)
+{
+	struct rb_device *rb = read->rb;
+	struct bio *source = read->source;
+
+	rb_read_free(read);
+	rb_bio_end(rb, source, error == -EBADMSG ? BLK_STS_PROTECTION :
+			       errno_to_blk_status(error));
+}
+
+/* A peer may have what our tree has lost; then the read begins anew. */
+static void rb_read_mend_work(struct work_struct *work)
+{
+	struct rb_read *read = container_of(work, struct rb_read, work);
+	u32 chunks = (read->blocks >> RB_CHUNK_SHIFT) + 2;
+
+	if (++read->mended > chunks || rb_mend_chunk(read->rb, read->lost))
+		rb_read_fail(read, read->error);
+	else
+		rb_read_take(read);
+}
+
+/*
+ * The tree does not know them any more: a backup gets them in a new session, a
+ * primary asks.
+ */
+static void rb_read_lost_tags(struct rb_read *read, u64 chunk, int error)
 {
 	struct rb_device *rb = read->rb;
 	struct rb_peer *leader = READ_ONCE(rb->backup.leader);
 
-	DMERR_LIMIT("%s: tags of block %llu cannot be read (error %d)",
-		    rb_device_name(rb), bad, error);
+	DMERR_LIMIT("%s: tags of chunk %llu cannot be read (error %d)",
+		    rb_device_name(rb), chunk, error);
 	if (leader && error != -ENOMEM)
 		rb_peer_break(leader);
-	rb_read_end(read, error == -EBADMSG ? BLK_STS_PROTECTION :
-			  errno_to_blk_status(error));
+	rb_slot_release(&rb->store, &read->slot);
+	if (!rb_is_primary(rb) || error == -ENOMEM) {
+		rb_read_fail(read, error);
+		return;
+	}
+	read->lost = chunk;
+	read->error = error;
+	INIT_WORK(&read->work, rb_read_mend_work);
+	queue_work(rb->store.repair_wq, &read->work);
 }
 
 static struct bio *rb_read_clone(struct rb_read *read, gfp_t gfp)

@@ -137,7 +137,10 @@ int rb_resync_hear_hashes(struct rb_peer *peer, const struct rb_frame *frame)
 		return -EBADMSG;
 	for (i = 0; i < hashes.count; i++) {
 		ret = rb_tags_hash(rb->tags, hashes.first + i, own);
-		if (ret)
+		/* One that is lost is the sender's business. */
+		if (ret == -EBADMSG || ret == -EIO)
+			memset(own, ~hashes.hashes[i][0], sizeof(own));
+		else if (ret)
 			return ret;
 		if (memcmp(own, hashes.hashes[i], sizeof(own)) &&
 		    !rb_fault_skip_chunk(rb))
@@ -201,6 +204,10 @@ static int rb_resync_send_tags(struct rb_peer *peer, u64 chunk)
 	int ret;
 
 	ret = rb_tags_read_chunk(peer->rb->tags, chunk, tags);
+	/* Without another peer that has them this one cannot be helped. */
+	if (ret == -EBADMSG || ret == -EIO)
+		ret = rb_mend_chunk(peer->rb, chunk) ?:
+		      rb_tags_read_chunk(peer->rb->tags, chunk, tags);
 	if (ret)
 		return ret;
 	rb_wire_encode_tags(&header, control, chunk);

@@ -59,10 +59,19 @@ static void rb_verify_blocks(struct rb_device *rb, u64 first, u32 blocks)
 	struct bio *bio;
 	u64 lost;
 	u32 i;
+	int ret;
 
 	bio = rb_read_bio_alloc(&rb->store, first, blocks, true);
 	rb_slot_wait(&rb->store, &slot, first, blocks, true);
-	if (!rb_tags_pin(rb->tags, first, blocks, RB_PIN_GET, &lost)) {
+	ret = rb_tags_pin(rb->tags, first, blocks, RB_PIN_GET, &lost);
+	if (ret && ret != -ENOMEM) {
+		/* A run lies in one chunk. */
+		rb_slot_release(&rb->store, &slot.slot);
+		rb_mend_chunk(rb, lost);
+		rb_slot_wait(&rb->store, &slot, first, blocks, true);
+		ret = rb_tags_pin(rb->tags, first, blocks, RB_PIN_GET, &lost);
+	}
+	if (!ret) {
 		rb_tags_get(rb->tags, first, blocks, tags);
 		rb_tags_unpin(rb->tags, first, blocks, RB_PIN_GET);
 		for (i = 0; i < blocks; i++)

@@ -59,12 +59,13 @@ static const struct rb_wire_shape rb_wire_shapes[] = {
 	RB_SHAPE(RESYNC_BEGIN, CONNECTOR, sizeof(struct rb_wire_resync)),
 	RB_SHAPE(HASHES, LISTENER, sizeof(struct rb_wire_hashes),
 		 .element = RB_HASH_BYTES, .min = 1, .max = RB_MAX_HASHES),
-	RB_SHAPE(TAGS, CONNECTOR, sizeof(struct rb_wire_tags),
+	RB_SHAPE(TAGS, BOTH, sizeof(struct rb_wire_tags),
 		 .element = sizeof(struct rb_tag), .min = RB_CHUNK_TAGS,
 		 .max = RB_CHUNK_TAGS),
 	RB_SHAPE(RESYNC_END, CONNECTOR, sizeof(struct rb_wire_resync)),
 	RB_SHAPE(BLOCK_REQ, BOTH, sizeof(struct rb_wire_block)),
 	RB_SHAPE(BLOCK_DATA, BOTH, sizeof(struct rb_wire_block), .blocks = 1),
+	RB_SHAPE(TAGS_REQ, BOTH, sizeof(struct rb_wire_tags)),
 	RB_SHAPE(PROMISE_REQ, CONNECTOR, sizeof(struct rb_wire_epoch_control)),
 	RB_SHAPE(PROMISE, LISTENER, sizeof(struct rb_wire_promise)),
 };
@@ -496,6 +497,24 @@ int rb_wire_decode_tags(const struct rb_frame *frame, const void *control,
 		return -EBADMSG;
 	ret->tags = tags;
 	return 0;
+}
+
+void rb_wire_encode_tags_req(struct rb_wire_header *header,
+			     struct rb_wire_tags *control, u64 chunk)
+{
+	rb_wire_encode_header(header, RB_WIRE_TAGS_REQ, sizeof(*control), 0);
+	control->chunk = cpu_to_le64(chunk);
+}
+
+int rb_wire_decode_tags_req(const struct rb_frame *frame, const void *control,
+			    const struct rb_wire_limits *limits, u64 *chunk)
+{
+	const struct rb_wire_tags *wire = control;
+
+	if (frame->type != RB_WIRE_TAGS_REQ || frame->control != sizeof(*wire))
+		return -EBADMSG;
+	*chunk = le64_to_cpu(wire->chunk);
+	return *chunk < rb_wire_chunks(limits->sectors) ? 0 : -EBADMSG;
 }
 
 void rb_wire_encode_block(struct rb_wire_header *header,

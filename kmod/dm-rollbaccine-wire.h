@@ -98,10 +98,11 @@ enum rb_wire_type {
 	RB_WIRE_EPOCHS = 32, /* connector */
 	RB_WIRE_RESYNC_BEGIN = 33, /* connector */
 	RB_WIRE_HASHES = 34, /* listener */
-	RB_WIRE_TAGS = 35, /* connector */
+	RB_WIRE_TAGS = 35, /* connector; listener: those asked for */
 	RB_WIRE_RESYNC_END = 36, /* connector */
 	RB_WIRE_BLOCK_REQ = 37, /* both */
 	RB_WIRE_BLOCK_DATA = 38, /* both; one block of data unless refused */
+	RB_WIRE_TAGS_REQ = 39, /* connector; listener: has not got them */
 
 	RB_WIRE_PROMISE_REQ = 48, /* connector */
 	RB_WIRE_PROMISE = 49, /* listener */
@@ -289,7 +290,7 @@ struct rb_wire_hashes {
 
 static_assert(sizeof(struct rb_wire_hashes) == 16);
 
-/* RB_CHUNK_TAGS tags follow; those past the end of the device are all zero */
+/* TAGS: RB_CHUNK_TAGS tags follow; past the end of the device all zero */
 struct rb_wire_tags {
 	__le64 chunk;
 };
@@ -516,6 +517,11 @@ void rb_wire_encode_tags(struct rb_wire_header *header,
 int rb_wire_decode_tags(const struct rb_frame *frame, const void *control,
 			const struct rb_wire_limits *limits,
 			struct rb_tags_message *ret);
+
+void rb_wire_encode_tags_req(struct rb_wire_header *header,
+			     struct rb_wire_tags *control, u64 chunk);
+int rb_wire_decode_tags_req(const struct rb_frame *frame, const void *control,
+			    const struct rb_wire_limits *limits, u64 *chunk);
 
 /* BLOCK_REQ and BLOCK_DATA, told apart by the type; tags are of state DATA. */
 void rb_wire_encode_block(struct rb_wire_header *header,

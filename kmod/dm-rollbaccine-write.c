@@ -24,6 +24,12 @@
 
 struct rb_per_bio {
 	unsigned int ticks; /* seen while it waited for a peer */
+	unsigned int mended; /* chunks of tags, to get at all of them */
+	u64 lost; /* a chunk whose tags cannot be had, and why */
+	int error;
+	struct rb_device *rb;
+	struct bio *bio;
+	struct work_struct work;
 };
 
 static_assert(sizeof(struct rb_per_bio) <= RB_PER_BIO_SIZE);
@@ -287,10 +293,54 @@ static void rb_write_hand_over(struct rb_device *rb, struct rb_op *op)
 	rb_store_submit(&rb->store, op, false);
 }
 
+static void rb_write_no_tags(struct rb_device *rb, struct bio *bio, int error)
+{
+	DMERR_LIMIT("%s: no tags for a write (error %d)", rb_device_name(rb),
+		    error);
+	rb_bio_end(rb, bio, error == -EBADMSG ? BLK_STS_PROTECTION :
+			    errno_to_blk_status(error));
+}
+
+/* A peer may have what our tree has lost; then the bio is looked at again. */
+static void rb_write_mend_work(struct work_struct *work)
+{
+	struct rb_per_bio *pb = container_of(work, struct rb_per_bio, work);
+	u32 blocks = bio_sectors(pb->bio) / RB_BLOCK_SECTORS;
+	struct rb_device *rb = pb->rb;
+
+	if (++pb->mended > (blocks >> RB_CHUNK_SHIFT) + 2 || rb_stopping(rb) ||
+	    rb_mend_chunk(rb, pb->lost)) {
+		rb_write_no_tags(rb, pb->bio, pb->error);
+		return;
+	}
+	spin_lock_irq(&rb->lock);
+	bio_list_add_head(&rb->primary.held, pb->bio);
+	spin_unlock_irq(&rb->lock);
+	wake_up(&rb->primary.issue_wait);
+}
+
+static void rb_write_mend(struct rb_device *rb, struct bio *bio, u64 lost,
+			  int error)
+{
+	struct rb_per_bio *pb = dm_per_bio_data(bio, RB_PER_BIO_SIZE);
+
+	if (!rb->tree_pages || error == -ENOMEM) {
+		rb_write_no_tags(rb, bio, error);
+		return;
+	}
+	pb->lost = lost;
+	pb->error = error;
+	pb->rb = rb;
+	pb->bio = bio;
+	INIT_WORK(&pb->work, rb_write_mend_work);
+	queue_work(rb->store.repair_wq, &pb->work);
+}
+
 /* Returns false if the bio has to be looked at again. */
 static bool rb_write_issue(struct rb_device *rb, struct bio *bio)
 {
 	struct rb_op *op;
+	u64 lost;
 	int ret;
 
 	if (!rb_write_aligned(rb, bio)) {
@@ -300,13 +350,10 @@ static bool rb_write_issue(struct rb_device *rb, struct bio *bio)
 		return true;
 	}
 	op = rb_write_op(rb, bio);
-	ret = rb_op_pin(op);
+	ret = rb_op_pin(op, &lost);
 	if (ret) {
-		DMERR_LIMIT("%s: no tags for a write (error %d)",
-			    rb_device_name(rb), ret);
 		rb_op_put(op);
-		rb_bio_end(rb, bio, ret == -EBADMSG ? BLK_STS_PROTECTION :
-				    errno_to_blk_status(ret));
+		rb_write_mend(rb, bio, lost, ret);
 		return true;
 	}
 	if (!rb_write_assign(rb, op)) {
@@ -418,6 +465,7 @@ int rb_write_map(struct rb_device *rb, struct bio *bio)
 	unsigned long flags;
 
 	pb->ticks = 0;
+	pb->mended = 0;
 	if (bio_op(bio) != REQ_OP_WRITE &&
 	    bio_sectors(bio) > RB_MAX_DISCARD_SECTORS)
 		dm_accept_partial_bio(bio, RB_MAX_DISCARD_SECTORS);

@@ -9,9 +9,9 @@
  * -slot (who may touch which blocks when), -op (memory of an operation), -peer
  * (one connection: threads, sending), -dial (a leader's side of it), -listen
  * and -backup (the other side), -resync and -fill (tags and blocks a backup
- * lacks), -block (single blocks from and for peers), -net (sockets), -fault (seeded
- * defects, FAULTS=1 builds only); -crypto, -session, -wire, -tags and -tree
- * have headers of their own.
+ * lacks), -block (single blocks from and for peers), -mend (tags from and for
+ * peers), -net (sockets), -fault (seeded defects, FAULTS=1 builds only);
+ * -crypto, -session, -wire, -tags and -tree have headers of their own.
  */
 #ifndef DM_ROLLBACCINE_H
 #define DM_ROLLBACCINE_H
@@ -47,6 +47,7 @@
 /* A peer is lost after this many silent ticks of peer_timeout / RB_TICKS. */
 #define RB_TICKS 8
 #define RB_RETRY_MS 100
+#define RB_MAX_SERVING 256
 
 struct rb_device;
 struct rb_store;
@@ -192,8 +193,8 @@ enum rb_state {
 struct rb_letter {
 	struct list_head list;
 	enum rb_wire_type type;
-	struct rb_block_message block;
-	struct page *page; /* data of a BLOCK_DATA */
+	struct rb_block_message block; /* or the number of a chunk in it */
+	struct page *page; /* data of a BLOCK_DATA, or tags */
 };
 
 /**
@@ -357,6 +358,7 @@ struct rb_device {
 	struct task_struct *listen_thread;
 	struct socket *listener;
 	struct rb_greetings *greetings; /* -listen's own */
+	struct rb_mend *mend; /* -mend's own */
 	wait_queue_head_t wait; /* stopping */
 	struct list_head devices; /* see -heir */
 	struct mutex admin; /* one promote or demote at a time */

@@ -225,6 +225,9 @@ static void fuzz_build_any(struct fuzz_build *b, enum rb_wire_type type)
 		return fuzz_build_hashes(b);
 	case RB_WIRE_TAGS:
 		return fuzz_build_tags(b);
+	case RB_WIRE_TAGS_REQ:
+		return rb_wire_encode_tags_req(&b->header, (void *)b->control,
+				fuzz_below(rb_wire_chunks(b->sectors)));
 	case RB_WIRE_BLOCK_REQ:
 	case RB_WIRE_BLOCK_DATA:
 		return fuzz_build_block(b, type);

@@ -242,6 +242,20 @@ static bool fuzz_tags(const struct fuzz_received *m)
 	return true;
 }
 
+static bool fuzz_tags_req(const struct fuzz_received *m)
+{
+	struct rb_wire_header header;
+	struct rb_wire_tags control;
+	u64 chunk;
+
+	if (rb_wire_decode_tags_req(&m->frame, m->control, &m->limits, &chunk))
+		return false;
+	FUZZ_REQUIRE((u128)chunk * 1024 < m->limits.sectors);
+	rb_wire_encode_tags_req(&header, &control, chunk);
+	fuzz_require_same(m, &header, &control, sizeof(control));
+	return true;
+}
+
 static bool fuzz_block(const struct fuzz_received *m)
 {
 	struct rb_wire_header header;
@@ -264,7 +278,8 @@ static bool fuzz_control(const struct fuzz_received *m)
 {
 	static bool (*const decoders[])(const struct fuzz_received *m) = {
 		fuzz_op, fuzz_progress, fuzz_epoch, fuzz_promise, fuzz_epochs,
-		fuzz_resync, fuzz_hashes, fuzz_tags, fuzz_block,
+		fuzz_resync, fuzz_hashes, fuzz_tags, fuzz_tags_req,
+		fuzz_block,
 	};
 	unsigned int i, accepted = 0;
 

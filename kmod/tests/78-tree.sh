@@ -26,14 +26,26 @@ must is rbb resynced 0
 must same_disks
 echo "    memory $(get rbp memory) bytes"
 
-# Tampering with the tree: no read returns wrong data.
+# Tampering with the tree: a peer has what is lost, and alone no read returns
+# wrong data.
+tamper() {
+	must dmsetup suspend rbp
+	must dmsetup resume rbp
+	until_true 60 connected
+	[ $# -eq 0 ] || must dmsetup remove "$1"
+	must dd if=/dev/urandom of="$A" bs=4k count=$pages oflag=direct \
+		conv=notrunc status=none
+	blockdev --flushbufs "$P"
+}
+
 sum=$(sha256sum <"$P")
-must dmsetup suspend rbp
-must dmsetup resume rbp
-must dd if=/dev/urandom of="$A" bs=4k count=$pages oflag=direct conv=notrunc status=none
-blockdev --flushbufs "$P"
+tamper
+must [ "$(sha256sum <"$P")" = "$sum" ]
+must write_blocks "$P" 0 64 conv=fsync
+sum=$(sha256sum <"$P")
+tamper rbb
 if again=$(set -o pipefail; dd if="$P" bs=1M iflag=direct status=none 2>/dev/null | sha256sum); then
 	must [ "$again" = "$sum" ]
 	fail "the tampering was not noticed"
 fi
-unpair
+must dmsetup remove --retry rbp

@@ -193,6 +193,41 @@ def test_read_of_a_lost_block_does_not_wait_for_a_silent_primary(cluster: Cluste
     assert cluster.backup.status()["state"] == "lost"
 
 
+_CHUNK = 128
+_TREE_PAGES = 64
+
+
+def _tear_up_tree(device: Device) -> None:
+    for page in range(_TREE_PAGES):
+        device.flip_raw(page)
+
+
+def test_tags_that_the_primary_has_lost_come_from_the_backup(cluster: Cluster) -> None:
+    """P5, P6: with a peer reads and writes go on, without one they fail and say so."""
+    tree = f"{_SHORT} tree_pages {_TREE_PAGES} tree_cache_pages 16"
+    cluster.create(tree, tree)
+    primary = cluster.primary
+    chunks = range(0, BLOCKS - _TREE_PAGES, _CHUNK)
+    for block in chunks:
+        primary.must_write(block, 4, 7, 1, "plain")
+    primary.must_write(0, 4, 7, 1, "sync")
+    _tear_up_tree(primary)
+    for block in chunks:
+        assert primary.read(block + 1) == content(7, 1, block + 1)
+    _tear_up_tree(primary)
+    for block in reversed(chunks):
+        primary.must_write(block + 2, 4, 7, 2, "plain")
+    primary.must_write(2, 4, 7, 2, "sync")
+    console = primary.node.spec.console.read_text(errors="replace")
+    assert "is not what was written" in console, "nothing was lost"
+    cluster.same()
+    cluster.duo.link.cut = True
+    primary.wait("state==connecting")
+    _tear_up_tree(primary)
+    texts = [primary.try_read(block).text for block in chunks]
+    assert any("EILSEQ" in text for text in texts)
+
+
 def test_a_failed_promotion_leaves_everything_as_it_was(cluster: Cluster) -> None:
     """P9, L3: the primary is not fenced, the backup stays; later on it can be promoted."""
     features = f"{_SHORT} quorum 1"
