@@ -162,7 +162,9 @@ def kmod_guest(
         ext4 = [("insmod", path) for path in image.on_demand["ext4"]]
         mounts = [("mount", "/dev/vda", ROOT, "ext4", "-")]
         mounts += [("mount", kind, f"{ROOT}/{at}", kind, "-") for at, kind in _KERNEL_FILESYSTEMS]
-        agent.run_all([*ext4, *mounts, *(_in_root(*words) for words in _PREPARE)], deadline)
+        patient_s = _TOOL_TIMEOUT_S * profile.patience
+        prepare = [_in_root(*words, timeout_s=patient_s) for words in _PREPARE]
+        agent.run_all([*ext4, *mounts, *prepare], deadline)
         yield KmodGuest(agent, console)
     finally:
         machine.destroy()
