@@ -32,6 +32,13 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseKnown:
+    """``result`` is in the record of a run that is resumed; comes before the first case begins."""
+
+    result: CaseResult
+
+
+@dataclass(frozen=True, slots=True)
 class CaseStarted:
     """``pair`` took up ``case_id``."""
 
@@ -82,7 +89,15 @@ class RunEnded:
 
 
 Event = (
-    PhaseNote | RunStarted | CaseStarted | CaseRetried | CaseEnded | PairLost | Warned | RunEnded
+    PhaseNote
+    | RunStarted
+    | CaseKnown
+    | CaseStarted
+    | CaseRetried
+    | CaseEnded
+    | PairLost
+    | Warned
+    | RunEnded
 )
 Subscriber = Callable[[Event], None]
 

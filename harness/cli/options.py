@@ -106,8 +106,10 @@ def selection_options(command: Command) -> Command:
     return _with(
         command,
         [
-            click.option("--suite", required=True, metavar="NAME",
+            click.option("--suite", metavar="NAME",
                          help="a suite of `harness suites`, or a TOML file"),
+            click.option("--resume", type=click.Path(path_type=Path), metavar="RUN",
+                         help="go on with the run in this folder instead"),
             click.option("--fs", multiple=True, default=["ext4"], show_default=True,
                          type=click.Choice(list(FILE_SYSTEMS)), help="may be repeated"),
             click.option("--target", type=click.Choice(TARGET_NAMES), default=TARGET_NAMES[0],
@@ -125,6 +127,10 @@ def selection_options(command: Command) -> Command:
                               "  [default: 30m]"),
             click.option("--only", multiple=True, metavar="ID", help="may be repeated"),
             click.option("--fail-fast", is_flag=True, help="stop at the first case not passed"),
+            click.option("--time-budget", "time_budget_s", callback=parse_duration, metavar="TIME",
+                         help="begin no case after this time: 90s, 30m, 6h"),
+            click.option("--max-findings", type=_POSITIVE, metavar="N",
+                         help="begin no case once there are N different findings"),
             click.option("--keep-pair", is_flag=True,
                          help="keep the guests until Enter is pressed"),
         ],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ace_workloads.errors import SuiteError
 from ace_workloads.registry import load_suite
@@ -18,6 +19,7 @@ from harness.cli.options import machine_options, selection_options
 from harness.errors import UsageError
 from harness.events import EventBus
 from harness.report.console import ConsoleReporter, new_console
+from harness.report.load import Run
 from harness.run import exercises
 from harness.run.campaign import run_campaign
 from harness.run.endurance import schedule
@@ -31,6 +33,7 @@ from harness.run.options import (
     RunOptions,
 )
 from harness.run.plan import ExercisePlan, Plan, WorkloadPlan
+from harness.run.resume import resume_run
 from harness.run.targets import check_target
 
 _TIMEOUTS = {"timeout_s": DEFAULT_TIMEOUT_S, "boot_timeout_s": DEFAULT_BOOT_TIMEOUT_S}
@@ -46,8 +49,34 @@ def run(context: click.Context, /, **values: Any) -> None:
     Exit status: 0 all pass, 1 findings, 2 some unknown, 3 infrastructure error, 64 usage,
     70 internal error, 130 interrupted.
     """
+    if (folder := values.pop("resume")) is not None:
+        context.exit(_resume(folder, _given(context)))
+    if values["suite"] is None:
+        raise UsageError("which suite?", hint="--suite NAME (`harness suites` lists them)")
     options = run_options(**values)
     context.exit(execute(make_plan(options), options))
+
+
+def _given(context: click.Context) -> dict[str, Any]:
+    """The options that were written on the command line, as opposed to those left out."""
+    return {
+        name: AcceleratorChoice(value) if name == "accel" else value
+        for name, value in context.params.items()
+        if name != "resume"
+        and context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }  # fmt: skip
+
+
+def _resume(folder: Path, given: dict[str, Any]) -> int:
+    resumed = resume_run(folder, given)
+    options = resumed.options
+    if options.suite == schedule.SUITE:
+        raise UsageError(
+            f"suite {schedule.SUITE} goes by the clock and cannot be resumed", hint="run it again"
+        )
+    load_profile(options.profile)
+    check_target(options)
+    return execute(resumed.remaining(make_plan(options)), options, resumed.run)
 
 
 def run_options(**values: Any) -> RunOptions:
@@ -92,8 +121,8 @@ def keep_guests(ask: Callable[[str], str]) -> None:
         ask("guests are kept; press Enter to end them")
 
 
-def execute(plan: Plan, options: RunOptions) -> int:
-    """Run ``plan`` with progress on the terminal and return the exit code."""
+def execute(plan: Plan, options: RunOptions, resumed: Run | None = None) -> int:
+    """Run ``plan`` with progress on the terminal and return the exit code; see ``run_campaign``."""
     console = new_console()
     bus = EventBus()
     reporter = ConsoleReporter(console)
@@ -103,7 +132,9 @@ def execute(plan: Plan, options: RunOptions) -> int:
         keep_guests(console.input)
 
     try:
-        ended = run_campaign(plan, options, bus, wait_for_enter if options.keep_pair else None)
+        ended = run_campaign(
+            plan, options, bus, wait_for_enter if options.keep_pair else None, resumed
+        )
     finally:
         reporter.close()
     return ended.exit_code

@@ -124,6 +124,9 @@ class RunInfo:
     seed: int | None = None
     ended_unix_s: float | None = None
     """None while the run goes on, and for ever after it was killed."""
+    left: int = 0
+    """Planned cases that were not begun because the run was told to end before: they can be done
+    later by resuming it, and are not missing."""
     counts: Mapping[Outcome, int] = field(default_factory=dict)
     exit_code: int | None = None
     warnings: tuple[str, ...] = ()

@@ -304,6 +304,7 @@ def _run_out(info: RunInfo) -> _Json:
         "ended_unix_s": info.ended_unix_s,
         "exit_code": info.exit_code,
         "planned": info.planned,
+        "left": info.left,
         "counts": {outcome.value: number for outcome, number in info.counts.items()},
         "seed": info.seed,
         "options": {
@@ -323,6 +324,7 @@ def _run_in(value: _Json) -> RunInfo:
         suite=value["suite"],
         started_unix_s=float(value["started_unix_s"]),
         planned=value["planned"],
+        left=value.get("left", 0),
         options={name: _option_in(option) for name, option in value["options"].items()},
         host=dict(value["host"]),
         kernels=dict(value["kernels"]),

@@ -7,6 +7,7 @@ honours ``NO_COLOR``. Text from guests is never taken for markup nor for termina
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from rich.text import Text
 
 from harness.events import (
     CaseEnded,
+    CaseKnown,
     CaseRetried,
     CaseStarted,
     Event,
@@ -78,6 +80,8 @@ class ConsoleReporter:
         self._clock = clock
         self._summary = Summary()
         self._shown = 0
+        self._earlier = 0
+        """Results that were in the record before this run went on."""
         self._first_s: float | None = None
         self._last_line_s = clock()
         self._progress: Progress | None = None
@@ -88,6 +92,8 @@ class ConsoleReporter:
         match event:
             case RunStarted():
                 self._start(event)
+            case CaseKnown(result=result):
+                self._known(result)
             case CaseStarted():
                 self._begin_clock()
             case CaseEnded():
@@ -103,7 +109,11 @@ class ConsoleReporter:
             case RunEnded():
                 self.close()
                 self._summary.planned = self._summary.planned or event.info.planned
-                show_result(self._console, event.info, event.folder, self._summary, self.cases_s)
+                self._summary.left = event.info.left
+                show_result(
+                    self._console, event.info, event.folder, self._summary, self.cases_s,
+                    self._earlier,
+                )  # fmt: skip
 
     def close(self) -> None:
         """Take the live display off the terminal; nothing on a second call."""
@@ -137,6 +147,12 @@ class ConsoleReporter:
                 "", total=event.info.planned or None, counts="", rate="", start=False
             )
             self._progress.start()
+
+    def _known(self, result: CaseResult) -> None:
+        self._summary.add(result)
+        self._earlier += 1
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, advance=1)
 
     def _begin_clock(self) -> None:
         if self._first_s is None:
@@ -175,14 +191,14 @@ class ConsoleReporter:
         done, planned = self._summary.done, self._summary.planned
         if not planned:
             return f"{done} cases: {self._summary.counts_text()}"
-        left_s = (planned - done) * self.cases_s / done
+        left_s = (planned - done) * self.cases_s / max(1, done - self._earlier)
         return (
             f"{done}/{planned} cases: {self._summary.counts_text()}; {self._rate()},"
             f" {_duration(left_s)} left"
         )
 
     def _rate(self) -> str:
-        return f"{self._summary.done / max(self.cases_s, 1e-3):.1f}/s"
+        return f"{(self._summary.done - self._earlier) / max(self.cases_s, 1e-3):.1f}/s"
 
     def _line(self, head: str, text: str, style: str = "") -> None:
         line = Text(one_line(head, _LINE_CHARS), style)
@@ -191,11 +207,17 @@ class ConsoleReporter:
 
 
 def show_result(
-    console: Console, info: RunInfo, folder: Path, summary: Summary, cases_s: float
+    console: Console,
+    info: RunInfo,
+    folder: Path,
+    summary: Summary,
+    cases_s: float,
+    earlier: int = 0,
 ) -> None:
     """One screen: where the time went, what was found, counts, where it is, what the code means.
 
-    ``cases_s`` is the wall time of the cases, all pairs together, without set-up.
+    ``cases_s`` is the wall time of the cases, all pairs together, without set-up; ``earlier`` of
+    the results were there before.
     """
     if summary.phases:
         console.print(_phase_table(summary))
@@ -203,7 +225,7 @@ def show_result(
         console.print()
         console.print(_finding_table(summary))
     console.print()
-    for line in _result_lines(info, folder, summary, cases_s):
+    for line in _result_lines(info, folder, summary, cases_s, earlier):
         console.print(Text(line), soft_wrap=True)
 
 
@@ -252,12 +274,23 @@ def _cell(text: str) -> Text:
     return Text(one_line(text, 80))
 
 
-def _result_lines(info: RunInfo, folder: Path, summary: Summary, cases_s: float) -> Iterator[str]:
-    rate = f" ({summary.done / cases_s:.1f} workloads/s)" if cases_s > 0 else ""
-    yield f"{summary.done} of {summary.planned} cases in {_duration(cases_s)}{rate}"
+def _result_lines(
+    info: RunInfo, folder: Path, summary: Summary, cases_s: float, earlier: int
+) -> Iterator[str]:
+    new = summary.done - earlier
+    rate = f" ({new / cases_s:.1f} workloads/s)" if cases_s > 0 else ""
+    yield (
+        f"{summary.done} of {summary.planned} cases"
+        + (f", {new} of them now," if earlier else "")
+        + f" in {_duration(cases_s)}{rate}"
+    )
     yield summary.counts_text()
     if summary.missing:
         yield f"{summary.missing} planned cases left no result"
+    if summary.left:
+        yield f"{summary.left} planned cases were not begun, as asked for"
+    if summary.left or summary.missing:
+        yield f"go on with: harness run --resume {shlex.quote(str(folder))}"
     for warning in info.warnings:
         yield f"warning: {one_line(warning, _LINE_CHARS)}"
     yield f"run: {one_line(str(folder), _LINE_CHARS)}"

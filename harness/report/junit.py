@@ -10,6 +10,7 @@ control-fail  ``failure``, type ``control-fail``: the control arm failed as well
 unknown       ``error``, type ``unknown``
 infra         ``error``, type ``infra``
 skipped       ``skipped`` with its reason
+(left)        ``skipped``: one case standing for all that were not begun, as asked for
 (no result)   ``error``, type ``missing``: one case standing for all that have none
 ============  ========================================================================
 
@@ -93,16 +94,18 @@ class _Writer:
 
     def collect(self, results: Iterable[CaseResult]) -> dict[_Key, list[_Case]]:
         """All cases by suite, suites by name; cases keep the order in which they ended."""
-        summary = Summary(planned=self._info.planned)
+        summary = Summary(planned=self._info.planned, left=self._info.left)
         suites: dict[_Key, list[_Case]] = {}
         for result in results:
             summary.add(result)
             classname = f"{self._info.suite}.{result.case_id.fs}.{result.case_id.target}"
             key = (one_line(classname, _NAME_CHARS), one_line(result.skeleton, _NAME_CHARS))
             suites.setdefault(key, []).append(self._case(key, result))
+        classname = one_line(f"{self._info.suite}.run", _NAME_CHARS)
         if summary.missing or not suites:
-            key = (one_line(f"{self._info.suite}.run", _NAME_CHARS), "missing")
-            suites[key] = [_missing(key, summary.missing)]
+            suites[classname, "missing"] = [_missing(classname, summary.missing)]
+        if summary.left:
+            suites[classname, "left"] = [_left(classname, summary.left)]
         return dict(sorted(suites.items()))
 
     def pieces(self, suites: dict[_Key, list[_Case]]) -> Iterator[tuple[ElementTree.Element, int]]:
@@ -182,8 +185,14 @@ def _failure_type(result: CaseResult) -> str:
     return one_line(checks[0].rule, _NAME_CHARS) if checks else Outcome.FAIL.value
 
 
-def _missing(key: _Key, number: int) -> _Case:
-    case = TestCase("cases without a result", classname=key[0])
+def _left(classname: str, number: int) -> _Case:
+    case = TestCase("cases left for later", classname=classname)
+    case.add_skipped_info(f"{number} planned cases were not begun, as asked for; resume the run")
+    return _sized(case, ())
+
+
+def _missing(classname: str, number: int) -> _Case:
+    case = TestCase("cases without a result", classname=classname)
     message = f"{number} planned cases left no result" if number else "the run judged no case"
     case.add_error_info(message, f"{message}: it ended early\n", "missing")
     return _sized(case, ())

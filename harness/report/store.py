@@ -8,15 +8,19 @@ record and is synced before ``append`` returns; everything else can be made agai
 from __future__ import annotations
 
 import errno
+import fcntl
+import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
-from harness.errors import InfraError
+from harness.errors import InfraError, UsageError
 from harness.model.case import CaseId, CaseResult, RunInfo
 from harness.model.codec import encode_case, encode_run
 from harness.report.lines import seal
@@ -46,11 +50,19 @@ class CaseTexts:
 class RunStore:
     """The folder of a run that is under way. One writer, one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        """``create`` makes the folder; this only opens the record in it."""
+    def __init__(self, path: Path, mode: str = "xb") -> None:
+        """``create`` makes the folder; this only opens the record in it, for nobody else."""
         self.path = path
         with _naming(path / RESULTS):
-            self._results = open(path / RESULTS, "xb", buffering=0)  # noqa: SIM115 - closed by close()
+            self._results = cast(FileIO, open(path / RESULTS, mode, buffering=0))  # noqa: SIM115 - closed by close()
+            try:
+                fcntl.flock(self._results, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                self._results.close()
+                raise UsageError(
+                    f"run {path} is under way in another process",
+                    hint="wait for it, or end it, before it is resumed",
+                ) from error
 
     @classmethod
     def create(cls, reports: Path, info: RunInfo) -> RunStore:
@@ -65,6 +77,19 @@ class RunStore:
         store.write_info(info)
         with _naming(path.parent / LATEST):
             _point(path.parent / LATEST, info.run_id)
+        return store
+
+    @classmethod
+    def reopen(cls, path: Path) -> RunStore:
+        """Go on with the record in ``path``; an unfinished last line is taken off.
+
+        UsageError when another process writes it, InfraError when it cannot be written.
+        """
+        store = cls(path, "r+b")
+        with _naming(path / RESULTS):
+            whole = sum(len(line) for line in store._results if line.endswith(b"\n"))
+            store._results.truncate(whole)
+            store._results.seek(whole)
         return store
 
     def __enter__(self) -> RunStore:
@@ -109,6 +134,11 @@ class RunStore:
         with _naming(path):
             _replace(path, text)
         return path
+
+    def new_folder(self, name: str) -> Path:
+        """A path in the run's folder at which there is nothing: ``name``, ``name-2`` ..."""
+        paths = (self.path / (name if n == 1 else f"{name}-{n}") for n in itertools.count(1))
+        return next(path for path in paths if not path.exists())
 
     def case_folder(self, case_id: CaseId) -> Path:
         """Where the evidence of ``case_id`` is laid out, whether or not it has been."""

@@ -96,6 +96,8 @@ class Summary:
     """Adds up results one by one, so that a run of any length needs little memory."""
 
     planned: int = 0
+    left: int = 0
+    """Planned cases that were not begun on purpose."""
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     flaky: int = 0
     """Cases that passed, but not at the first attempt."""
@@ -131,9 +133,14 @@ class Summary:
         return sum(self.counts.values())
 
     @property
+    def different_findings(self) -> int:
+        """Findings of the target, not of the harness's own trouble."""
+        return sum(key.outcome in (Outcome.FAIL, Outcome.CONTROL_FAIL) for key in self.findings)
+
+    @property
     def missing(self) -> int:
         """Planned cases that left no result: the run stopped early, or lost them."""
-        return max(0, self.planned - self.done)
+        return max(0, self.planned - self.done - self.left)
 
     def ranked_findings(self) -> list[tuple[FindingKey, Finding]]:
         """Findings, the kinds that matter most first, then by number of cases."""

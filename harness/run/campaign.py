@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from harness.config import reports_dir
 from harness.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, HarnessError, InfraError
 from harness.events import (
     CaseEnded,
+    CaseKnown,
     EventBus,
     PhaseNote,
     RunEnded,
@@ -28,7 +30,7 @@ from harness.model.case import CaseResult, Outcome, RunInfo
 from harness.oracle.diff import diff_lines, expected_tree_text, recovered_tree_text
 from harness.report.evidence_text import round_text
 from harness.report.junit import write_junit
-from harness.report.load import load_run
+from harness.report.load import Run, load_run
 from harness.report.store import CaseTexts, RunStore, new_run_id
 from harness.report.summary import Summary
 from harness.run.endurance.schedule import SUITE
@@ -36,9 +38,11 @@ from harness.run.endurance.worker import RoundWorker
 from harness.run.laboratory import Laboratory, laboratory
 from harness.run.options import RunOptions
 from harness.run.plan import Plan
+from harness.run.resume import differences
 from harness.run.worker import Worker
 
 _POLL_S = 0.2
+_clock = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +58,19 @@ def run_campaign(
     options: RunOptions,
     bus: EventBus,
     before_end: Callable[[], None] | None = None,
+    resumed: Run | None = None,
 ) -> RunOutcome:
     """Run the cases of ``plan`` and record them; ``before_end`` is called while the pairs are up.
 
+    ``resumed`` is the stored run that goes on; ``plan`` is then what has no result in it.
     InfraError when no guest can be had at all, before any case ran or at the end of the record.
     """
     with laboratory(options, lambda text: bus.publish(PhaseNote(text))) as lab:
         info = _describe(plan, options, lab)
-        with RunStore.create(reports_dir(options.out), info) as store:
+        with _open(info, options, resumed) as (store, info):
             bus.publish(RunStarted(info, store.path))
             campaign = _Campaign(store, info, options, bus)
+            campaign.recall()
             campaign.work(lab, plan, before_end)
             try:
                 return campaign.conclude(plan.planned)
@@ -71,6 +78,33 @@ def run_campaign(
                 # Too late to stop anything: what was half written is written again.
                 campaign.interrupted = True
                 return campaign.conclude(plan.planned)
+
+
+@contextlib.contextmanager
+def _open(
+    info: RunInfo, options: RunOptions, resumed: Run | None
+) -> Iterator[tuple[RunStore, RunInfo]]:
+    """The record to write to, and the facts as they stand in it."""
+    if resumed is None:
+        with RunStore.create(reports_dir(options.out), info) as store:
+            yield store, info
+        return
+    with RunStore.reopen(resumed.path) as store:
+        info = _continued(resumed.info, info)
+        store.write_info(info)
+        yield store, info
+
+
+def _continued(then: RunInfo, now: RunInfo) -> RunInfo:
+    """``then``, going on under what ``now`` says of host and versions; what differs is said."""
+    changes = [
+        *differences(then.versions, now.versions),
+        *differences(then.kernels, now.kernels),
+        *differences(then.host, now.host),
+    ]
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now.started_unix_s))
+    said = f"resumed {when}" + (f"; since then: {', '.join(changes)}" if changes else "")
+    return replace(then, ended_unix_s=None, exit_code=None, left=0, warnings=(*then.warnings, said))
 
 
 def _describe(plan: Plan, options: RunOptions, lab: Laboratory) -> RunInfo:
@@ -108,6 +142,9 @@ class _Campaign:
         self._bus = bus
         self._summary = Summary(planned=info.planned)
         self._stop = threading.Event()
+        self._enough = False
+        """Whether the run was told to end here; the cases not begun are left, not missing."""
+        self._began_s = _clock()
         self._lock = threading.Lock()
         self.interrupted = False
         """Whether the user asked to stop; the cases under way are finished first."""
@@ -115,9 +152,15 @@ class _Campaign:
         """Set once the cases under way are not waited for any more."""
         self._error: BaseException | None = None
 
+    def recall(self) -> None:
+        """Count what the record holds already."""
+        for result in load_run(self._store.path).results():
+            self._summary.add(result)
+            self._bus.publish(CaseKnown(result))
+
     def work(self, lab: Laboratory, plan: Plan, before_end: Callable[[], None] | None) -> None:
         """Let every worker take cases until there are none left, or somebody says stop."""
-        builder = lab.pairs(self._options, self._store.path / "consoles")
+        builder = lab.pairs(self._options, self._store.new_folder("consoles"))
         kind = RoundWorker if self._info.suite == SUITE else Worker
         workers = [
             kind(number, builder, self._options, self._bus.publish)
@@ -167,7 +210,7 @@ class _Campaign:
 
     def _serve(self, worker: Worker, plan: Plan, end: threading.Event) -> None:
         try:
-            while not self._stop.is_set() and (case := plan.take()) is not None:
+            while not self._ends() and (case := plan.take()) is not None:
                 result = worker.run(case)
                 if result.infra_error is not None and self._abandoned.is_set():
                     # Its guests were taken away from it: that says nothing about the case.
@@ -182,6 +225,17 @@ class _Campaign:
             self._stop.set()
         finally:
             end.set()
+
+    def _ends(self) -> bool:
+        """Whether no further case may begin."""
+        budget_s, most = self._options.time_budget_s, self._options.max_findings
+        with self._lock:
+            late = budget_s is not None and _clock() - self._began_s >= budget_s
+            full = most is not None and self._summary.different_findings >= most
+            if (late or full) and not self._stop.is_set():
+                self._enough = True
+                self._stop.set()
+        return self._stop.is_set()
 
     def _record(self, result: CaseResult, pair: int) -> None:
         with self._lock:
@@ -200,10 +254,13 @@ class _Campaign:
         ``planned`` is how many cases there were to be, which some plans do not know before.
         """
         self._summary.planned = planned
+        if self._enough and not self.interrupted and self._error is None:
+            self._summary.left = self._summary.missing
         code = self._exit_code()
         info = replace(
             self._info,
             planned=planned,
+            left=self._summary.left,
             ended_unix_s=time.time(),
             counts=dict(self._summary.counts),
             exit_code=code,

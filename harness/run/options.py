@@ -61,6 +61,10 @@ class RunOptions:
     """How long a suite without a fixed number of cases goes on; None for its own default."""
     only: tuple[str, ...] = ()
     fail_fast: bool = False
+    time_budget_s: float | None = None
+    """No case is begun later than so many seconds after the run; the others are left."""
+    max_findings: int | None = None
+    """No case is begun once so many different findings are there."""
     keep_pair: bool = False
     timeout_s: float = DEFAULT_TIMEOUT_S
     boot_timeout_s: float = DEFAULT_BOOT_TIMEOUT_S
