@@ -180,15 +180,21 @@ static bool rb_candidate_behind(struct rb_device *rb,
  * @probe: nothing is promised yet
  * @absent: those who did not answer the probes
  * @known: the highest epoch that somebody has promised already
+ * @later: somebody has later data
  */
 struct rb_vote {
 	u32 epoch;
 	bool probe;
 	bool absent[RB_MAX_PEERS];
 	u32 known;
+	bool later;
 };
 
-/* Ask one.  Returns 1 for a promise, 0 for none, or why all is lost. */
+/*
+ * Ask one.  Returns 1 for a promise that counts, 0 for none, or why there is to
+ * be no second round.  A primary that has gone on without us since the first
+ * has no say in that one: what is acknowledged is known to those who count.
+ */
 static int rb_candidate_ask_one(struct rb_device *rb, struct rb_vote *vote,
 				struct rb_peer *peer)
 {
@@ -211,7 +217,8 @@ static int rb_candidate_ask_one(struct rb_device *rb, struct rb_vote *vote,
 	if (rb_candidate_behind(rb, &other)) {
 		DMWARN("%s: node %llu has later data", rb_device_name(rb),
 		       peer->id);
-		return -ESTALE;
+		vote->later = true;
+		return vote->probe ? -ESTALE : 0;
 	}
 	if (ret)
 		vote->known = max(vote->known, other.epoch);
@@ -239,7 +246,7 @@ static int rb_candidate_ask(struct rb_device *rb, struct rb_vote *vote)
 	if (promises >= needed)
 		return 0;
 	DMWARN("%s: %u of %u promises", rb_device_name(rb), promises, needed);
-	return -EHOSTUNREACH;
+	return vote->later ? -ESTALE : -EHOSTUNREACH;
 }
 
 /*
