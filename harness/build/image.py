@@ -56,7 +56,7 @@ def build_micro(profile: Profile, state: StateDir, *, faults: bool = False) -> M
     boot = initramfs.module_order(root, _BOOT)
     demand = {name: initramfs.module_order(root, wanted) for name, wanted in _ON_DEMAND.items()}
     files = tuple(dict.fromkeys([*boot, *(file for each in demand.values() for file in each)]))
-    key = content_key(["2", root.path.parent.name, agent, module, *files, *initramfs.TOOLS])
+    key = content_key(["3", root.path.parent.name, agent, module, *files, *initramfs.TOOLS])
 
     def assemble(work: Path) -> None:
         tree = work / "tree"

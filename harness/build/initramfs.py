@@ -27,6 +27,8 @@ TOOLS = (
     "/lib/drbd/drbdsetup-84",
     "/usr/sbin/chroot",
 )
+# Runs at every crash point; finding its libraries takes an emulated guest as long as the check.
+_STATIC = {"/sbin/e2fsck": "/sbin/e2fsck.static"}
 _PACK_TIMEOUT_S = 300
 _LDD_LINE = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
 MODULE_DIR = "/lib/modules"
@@ -97,7 +99,7 @@ def assemble(
     shutil.copy2(agent, tree / "init")
     (tree / "etc" / "mtab").symlink_to("/proc/self/mounts")
     for program in [*TOOLS, *_libraries(root)]:
-        _copy(root, program, tree)
+        _copy(root, _STATIC.get(program, program), program, tree)
     for file in files:
         _install_module(root.modules / file, tree / guest_module_path(file).lstrip("/"))
     listing = "".join(f"{guest_module_path(file)}\n" for file in boot_modules)
@@ -111,8 +113,8 @@ def _libraries(root: RootTree) -> list[str]:
     return sorted({match for match in _LDD_LINE.findall(output)})
 
 
-def _copy(root: RootTree, path: str, tree: Path) -> None:
-    source = (root.path / path.lstrip("/")).resolve()
+def _copy(root: RootTree, original: str, path: str, tree: Path) -> None:
+    source = (root.path / original.lstrip("/")).resolve()
     if not source.is_relative_to(root.path):
         # An absolute link inside the tree points into the tree.
         source = root.path / str(source).lstrip("/")

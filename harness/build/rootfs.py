@@ -24,6 +24,7 @@ _PACKAGES = (
     "btrfs-progs",
     "dmsetup",
     "drbd-utils",
+    "e2fsck-static",
     "e2fsprogs",
     "fio",
     "gcc",
