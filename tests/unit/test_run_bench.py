@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from harness.guest.protocol import BlockState
 from harness.oracle import judge_case
 from harness.run import observe
 from harness.run.bench import Bench, Observation
+from harness.run.exercises import EXERCISES, RAW
 from harness.run.filesystems import EXT4
 from harness.run.targets import make_target
 
@@ -226,6 +228,21 @@ def test_a_step_of_the_harness_that_fails_is_not(tmp_path: Path) -> None:
     world.rules.append(on("primary", "mount", lambda: Reply.failure("mount: EINVAL: /dev/x")))
     with pytest.raises(AgentError, match="guest primary: `mount"):
         run(made)
+
+
+def test_devices_are_not_compared_after_an_exercise_that_was_killed(tmp_path: Path) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    exercise = EXERCISES[0]
+    whole = made.exercise(exercise, Deadline.after(60, "test")).evidence
+    assert whole.primary_device is not None
+    assert not whole.step_errors
+    world.rules.append(on("primary", "exec", lambda: Reply.failure("", status=-errno.ETIMEDOUT)))
+    killed = made.exercise(exercise, Deadline.after(60, "test")).evidence
+    assert killed.step_errors
+    assert (killed.primary_device, killed.backup_device) == (None, None)
+    found = {check.rule: check.verdict for check in judge_case((), RAW, killed, True)}
+    assert found["device/equal"] == found["steps/errno"] == "unknown"
 
 
 def test_the_control_arm_neither_drains_nor_compares(tmp_path: Path) -> None:
