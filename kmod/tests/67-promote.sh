@@ -50,14 +50,16 @@ pid=$!
 must message rbp promote
 wait $pid
 must is rbp role primary
-must is rbp epoch 3
+# An attempt that a write under way has overtaken costs an epoch of its own.
+epoch=$(get rbp epoch)
+must [ "$epoch" -ge 3 ]
 until_true 20 is rbb state fenced
 must_not write_blocks "$B" 0 1
 must_not sync "$B"
 must_not dd if="$B" of=/dev/null bs=4k count=1 iflag=direct status=none 2>/dev/null
 must message rbb demote
 until_true 30 connected
-must is rbb epoch 3
+must is rbb epoch "$epoch"
 must write_blocks "$P" 0 64 conv=fsync
 until_true 20 drained
 must same_disks
