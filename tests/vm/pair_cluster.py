@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -111,12 +110,6 @@ class Device:
 
     def line(self, role: str, *features: str) -> str:
         """Its table line."""
-        if os.environ.get("PAIR_V1"):
-            back = self if role == "backup" else self.peers[0]
-            ad = self.node.address if role == "backup" else back.address
-            features = tuple(f for f in features if f != "create")
-            w = f"0 {self.blocks * 8} rollbaccine {self.disk} {role} {self.id} {ad} {back.port}"
-            return w + (f" {len(features)} {' '.join(features)}" if features else "")
         words = [f"0 {self.blocks * 8} rollbaccine {self.disk} {role} {self.id} {self.key}"]
         words += [f"{self.node.address}:{self.port} {len(self.peers)}"]
         words += [f"{peer.id} {peer.address}:{peer.port}" for peer in self.peers]
