@@ -264,6 +264,18 @@ class Cluster:
     jobs: list[Job] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
 
+    def third(self, beside: Device) -> Device:
+        """A second backup, on the guest of ``beside``; to be called before ``create``."""
+        a, b = self.primary, self.backup
+        c = Device(beside.node, "rb3", b.id + 1000, a.port + 1, disk="/dev/vdb")
+        for device in (a, b, c):
+            device.blocks = 128
+        c.peers = [Peer(a.id, a.node.address, a.port), Peer(b.id, b.node.address, b.port)]
+        a.peers.append(Peer(c.id, c.node.address, c.port))
+        b.peers.append(Peer(c.id, c.node.address, c.port))
+        self.others.append(c)
+        return c
+
     @property
     def devices(self) -> list[Device]:
         return [self.primary, self.backup, *self.others]

@@ -4,26 +4,13 @@
 from __future__ import annotations
 
 import pytest
-from pair_cluster import Cluster, Device, Peer, content, fault, judged, prefix_of, until
+from pair_cluster import Cluster, Device, content, fault, judged, prefix_of, until
 
 # Guests are rebooted and time-outs waited for: longer than CI has.
 pytestmark = pytest.mark.slow
 
 _SHORT = "peer_timeout_ms 1000"
 _WAITS = f"{_SHORT} on_peer_loss suspend"
-
-
-def _third(cluster: Cluster, beside: Device) -> Device:
-    """A second backup, on the guest of the device ``beside``."""
-    a, b = cluster.primary, cluster.backup
-    c = Device(beside.node, "rb3", b.id + 1000, a.port + 1, disk="/dev/vdb")
-    for device in (a, b, c):
-        device.blocks = 128
-    c.peers = [Peer(a.id, a.node.address, a.port), Peer(b.id, b.node.address, b.port)]
-    a.peers.append(Peer(c.id, c.node.address, c.port))
-    b.peers.append(Peer(c.id, c.node.address, c.port))
-    cluster.others.append(c)
-    return c
 
 
 def test_promoted_backup_has_everything_that_was_promised(cluster: Cluster) -> None:
@@ -86,7 +73,7 @@ def test_a_third_node_does_not_follow_a_deposed_primary(
     cluster: Cluster, defect: str | None
 ) -> None:
     """P9: of three nodes one is enough for a flush, and it must not be one that has promised."""
-    a, b, c = cluster.primary, cluster.backup, _third(cluster, cluster.backup)
+    a, b, c = cluster.primary, cluster.backup, cluster.third(cluster.backup)
     bad = f"quorum 1 {fault(defect)}"
     c.create("backup", *f"{_SHORT} {bad}".split())
     cluster.create(f"{_WAITS} {bad}", f"{_SHORT} quorum 1")
@@ -166,7 +153,7 @@ def _xor(one: bytes, other: bytes) -> bytes:
 @pytest.mark.parametrize("quorum", [1, 2])
 def test_quorum_of_two_backups(cluster: Cluster, quorum: int) -> None:
     """P1, P13: with quorum 2 a flush needs both backups, with quorum 1 either is enough."""
-    c = _third(cluster, cluster.primary)
+    c = cluster.third(cluster.primary)
     features = f"{_SHORT} quorum {quorum}"
     c.create("backup", *features.split())
     cluster.create(features, features)

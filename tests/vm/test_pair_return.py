@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from pair_cluster import BLOCKS, Cluster, Device, Kind, Layer, Peer, content, prefix_of, until
+from pair_cluster import BLOCKS, Cluster, Device, Kind, Layer, content, prefix_of, until
 
 _SHORT = "peer_timeout_ms 1000"
 _WAITS = f"{_SHORT} on_peer_loss suspend"
@@ -53,23 +53,10 @@ def test_backup_that_has_begun_to_take_over_cannot_be_promoted(cluster: Cluster)
     cluster.same()
 
 
-def _third(cluster: Cluster) -> Device:
-    """A second backup, on the guest of the first."""
-    a, b = cluster.primary, cluster.backup
-    c = Device(b.node, "rb3", b.id + 1000, a.port + 1, disk="/dev/vdb")
-    for device in (a, b, c):
-        device.blocks = 128
-    c.peers = [Peer(a.id, a.node.address, a.port), Peer(b.id, b.node.address, b.port)]
-    a.peers.append(Peer(c.id, c.node.address, c.port))
-    b.peers.append(Peer(c.id, c.node.address, c.port))
-    cluster.others.append(c)
-    return c
-
-
 def test_state_that_a_resync_has_brought_outweighs_an_older_one(cluster: Cluster) -> None:
     """P1, P9: what a node was given after it lost its memory is not overlooked in a vote."""
     features = f"{_SHORT} quorum 1"
-    a, b, c = cluster.primary, cluster.backup, _third(cluster)
+    a, b, c = cluster.primary, cluster.backup, cluster.third(cluster.backup)
     c.create("backup", *features.split())
     cluster.create(features, features)
     a.wait("synced==2")
@@ -231,7 +218,7 @@ def test_tags_that_the_primary_has_lost_come_from_the_backup(cluster: Cluster) -
 def test_a_failed_promotion_leaves_everything_as_it_was(cluster: Cluster) -> None:
     """P9, L3: the primary is not fenced, the backup stays; later on it can be promoted."""
     features = f"{_SHORT} quorum 1"
-    a, b, c = cluster.primary, cluster.backup, _third(cluster)
+    a, b, c = cluster.primary, cluster.backup, cluster.third(cluster.backup)
     c.create("backup", *features.split())
     cluster.create(features, features)
     a.wait("synced==2")
@@ -263,7 +250,7 @@ def test_a_failed_promotion_leaves_everything_as_it_was(cluster: Cluster) -> Non
 def test_promises_of_a_candidate_that_failed_are_outbid(cluster: Cluster) -> None:
     """P9, L3: who was promised an epoch and never led it keeps nobody from leading the next."""
     features = f"{_SHORT} quorum 1"
-    a, b, c = cluster.primary, cluster.backup, _third(cluster)
+    a, b, c = cluster.primary, cluster.backup, cluster.third(cluster.backup)
     c.create("backup", *features.split())
     cluster.create(features, features)
     a.wait("synced==2")
