@@ -207,7 +207,7 @@ void rb_backup_drop_queue(struct rb_device *rb)
 /* Silence is no reason, see the top; it is a chance to catch up, though. */
 static bool rb_backup_give_up(struct rb_peer *peer)
 {
-	rb_fault_idle(peer->rb);
+	rb_fault_tick(peer->rb);
 	return false;
 }
 
@@ -409,6 +409,7 @@ void rb_backup_serve(struct rb_peer *peer)
 	rb_node_evaluate(rb);
 	do {
 		ret = rb_backup_hear(peer);
+		rb_fault_tick(rb);
 		WRITE_ONCE(rb->backup.receiving, false);
 	} while (!ret);
 	rb_fault_idle(rb);

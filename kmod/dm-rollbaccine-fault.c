@@ -274,6 +274,7 @@ static void rb_fault_hold(struct rb_device *rb, struct rb_op *op)
 	rb_op_get(op);
 	list_add_tail(&op->queue, &f->batch);
 	f->batched++;
+	f->held_at = jiffies;
 	list_for_each_entry(earlier, &f->batch, queue) {
 		if (earlier == op || !rb_fault_overlap(earlier, op))
 			continue;
@@ -344,8 +345,24 @@ void rb_fault_start(struct rb_device *rb)
 			   arg[RB_FAULT_STALE_TAG]);
 }
 
-/* Backup: nothing arrives, or nothing more fits; do not hold on to anything. */
+/* Backup: no more will come or fit; do not hold on to anything. */
 void rb_fault_idle(struct rb_device *rb)
 {
+	mutex_lock(&rb->backup.apply);
 	rb_fault_release(rb);
+	mutex_unlock(&rb->backup.apply);
+}
+
+/*
+ * Backup: something or nothing has arrived.  Silence of the socket is no
+ * measure: a peer that has nothing to write still pings.
+ */
+void rb_fault_tick(struct rb_device *rb)
+{
+	struct rb_faults *f = &rb->faults;
+	u32 held_ms = f->arg[RB_FAULT_REORDER_OVERLAP];
+
+	if (f->batched &&
+	    time_after_eq(jiffies, f->held_at + msecs_to_jiffies(held_ms)))
+		rb_fault_idle(rb);
 }

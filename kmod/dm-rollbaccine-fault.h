@@ -50,6 +50,7 @@ enum rb_fault {
  * @injected: how often a defect has struck
  * @batch: operations held back by reorder_overlap, in index order
  * @batched: length of @batch
+ * @held_at: when the last of @batch came, in jiffies
  */
 struct rb_faults {
 	u32 arg[RB_FAULT_COUNT];
@@ -60,6 +61,7 @@ struct rb_faults {
 	atomic64_t injected;
 	struct list_head batch;
 	unsigned int batched;
+	unsigned long held_at;
 };
 
 void rb_fault_init(struct rb_device *rb);
@@ -75,6 +77,7 @@ bool rb_fault_delay_send(struct rb_device *rb, const struct rb_op *op);
 unsigned long rb_fault_poll(const struct rb_device *rb, unsigned long timeout);
 void rb_fault_submit(struct rb_device *rb, struct rb_op *op);
 void rb_fault_idle(struct rb_device *rb);
+void rb_fault_tick(struct rb_device *rb);
 bool rb_fault_dropped(const struct rb_op *op);
 void rb_fault_progress(struct rb_device *rb, struct rb_progress *progress);
 bool rb_fault_skip_chunk(struct rb_device *rb);
@@ -131,6 +134,7 @@ static inline unsigned long rb_fault_poll(const struct rb_device *rb,
 
 #define rb_fault_submit(rb, op) rb_store_submit(&(rb)->store, op, false)
 static inline void rb_fault_idle(struct rb_device *rb) {}
+static inline void rb_fault_tick(struct rb_device *rb) {}
 static inline bool rb_fault_dropped(const struct rb_op *op)
 {
 	return false;
