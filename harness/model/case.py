@@ -57,10 +57,35 @@ class Outcome(StrEnum):
     FAIL = "fail"
     CONTROL_FAIL = "control-fail"
     """Failed, and the control arm failed the same workload: not put down to the replication."""
+    FLAKY = "flaky"
+    """Failed, and passed when it was run again to confirm: a finding that comes and goes."""
     UNKNOWN = "unknown"
     SKIPPED = "skipped"
     INFRA = "infra"
     """No verdict: host, hypervisor or guest failed, and retrying by rule did not help."""
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether it speaks against what is tested, be it only now and then."""
+        return self in (Outcome.FAIL, Outcome.CONTROL_FAIL, Outcome.FLAKY)
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """A further run of a case that had failed, to see whether it fails again."""
+
+    verdict: Verdict | None
+    """None when an infrastructure error left nothing to judge; ``infra_error`` says which."""
+    checks: tuple[Check, ...] = ()
+    """Those that decided: its fails, else its unknowns; the first ``MOST_RERUN_CHECKS``."""
+    infra_error: str | None = None
+    fresh_pair: bool = False
+    """Whether the guests were booted for it; otherwise only the target was made anew."""
+    started_unix_s: float = 0.0
+    elapsed_s: float = 0.0
+
+
+MOST_RERUN_CHECKS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +108,8 @@ class CaseResult:
     """Verdict of the same workload and file system on the control arm, where that was run."""
     attempts: tuple[str, ...] = ()
     """What ended each earlier attempt, oldest first, a line or few each."""
+    reruns: tuple[Rerun, ...] = ()
+    """Of a case that failed, oldest first; all else here is of the run that failed first."""
     started_unix_s: float = 0.0
     elapsed_s: float = 0.0
     phases_s: Mapping[str, float] = field(default_factory=dict)
@@ -97,7 +124,22 @@ class CaseResult:
             return Outcome.INFRA
         if self.verdict is Verdict.FAIL and self.control is Verdict.FAIL:
             return Outcome.CONTROL_FAIL
+        if self.flaky:
+            return Outcome.FLAKY
         return Outcome(self.verdict.value)
+
+    @property
+    def flaky(self) -> bool:
+        """Whether it failed, and passed at least once when it was run again."""
+        return self.verdict is Verdict.FAIL and any(
+            rerun.verdict is Verdict.PASS for rerun in self.reruns
+        )
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it failed, and did so each time that running it again came to a verdict."""
+        again = [rerun.verdict for rerun in self.reruns if rerun.verdict is not None]
+        return self.verdict is Verdict.FAIL and bool(again) and set(again) == {Verdict.FAIL}
 
 
 OptionValue = str | int | float | bool | None | tuple[str, ...]

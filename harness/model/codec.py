@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from harness.errors import UsageError
-from harness.model.case import CaseId, CaseResult, OptionValue, Outcome, RunInfo
+from harness.model.case import CaseId, CaseResult, OptionValue, Outcome, Rerun, RunInfo
 from harness.model.content import Content, Segment
 from harness.model.device import DeviceDigest
 from harness.model.endurance_codec import round_in, round_out
@@ -95,6 +95,7 @@ def _case_out(result: CaseResult) -> _Json:
             phases_s=dict(result.phases_s),
             checks=[_check_out(check) for check in result.checks],
             attempts=list(result.attempts),
+            reruns=[_rerun_out(rerun) for rerun in result.reruns],
             console=_lines_out(result.console),
         )
     )
@@ -112,10 +113,32 @@ def _case_in(value: _Json) -> CaseResult:
         infra_error=value.get("infra_error"),
         control=_optional(Verdict, value.get("control")),
         attempts=tuple(value.get("attempts", ())),
+        reruns=tuple(_rerun_in(rerun) for rerun in value.get("reruns", ())),
         started_unix_s=float(value["started_unix_s"]),
         elapsed_s=float(value["elapsed_s"]),
         phases_s={name: float(spent) for name, spent in value.get("phases_s", {}).items()},
         console=_lines_in(value.get("console", {})),
+    )
+
+
+def _rerun_out(rerun: Rerun) -> _Json:
+    return {
+        "verdict": rerun.verdict and rerun.verdict.value,
+        "started_unix_s": rerun.started_unix_s,
+        "elapsed_s": rerun.elapsed_s,
+        "fresh_pair": rerun.fresh_pair,
+        "checks": [_check_out(check) for check in rerun.checks],
+    } | _present(infra_error=rerun.infra_error)
+
+
+def _rerun_in(value: _Json) -> Rerun:
+    return Rerun(
+        verdict=_optional(Verdict, value["verdict"]),
+        checks=tuple(_check_in(check) for check in value["checks"]),
+        infra_error=value.get("infra_error"),
+        fresh_pair=value["fresh_pair"],
+        started_unix_s=float(value["started_unix_s"]),
+        elapsed_s=float(value["elapsed_s"]),
     )
 
 

@@ -51,6 +51,7 @@ _MOST_FINDINGS = 20
 _STYLE = {
     Outcome.PASS: "green",
     Outcome.FAIL: "bold red",
+    Outcome.FLAKY: "red",
     Outcome.CONTROL_FAIL: "magenta",
     Outcome.UNKNOWN: "yellow",
     Outcome.SKIPPED: "dim",

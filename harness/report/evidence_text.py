@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from harness.model.case import CaseResult, Outcome, RunInfo
+from harness.model.case import CaseResult, Outcome, Rerun, RunInfo
 from harness.model.endurance import RoundEvidence
 from harness.model.evidence import CaseEvidence, CrashEvidence, ToolResult
 from harness.model.verdict import Check
@@ -51,6 +51,8 @@ def _lines(result: CaseResult, info: RunInfo, diff: str) -> Iterator[str]:
         yield from _evidence_lines(result.evidence)
     for number, attempt in enumerate(result.attempts, 1):
         yield from _section(f"earlier attempt {number}", attempt.splitlines())
+    for number, rerun in enumerate(result.reruns, 1):
+        yield from _section(f"run again, {number}", rerun_lines(rerun))
     for guest, lines in result.console.items():
         yield from _section(f"console of {guest}", lines[-_MOST_CONSOLE_LINES:])
 
@@ -90,6 +92,17 @@ def _check_lines(checks: tuple[Check, ...]) -> list[str]:
 def _numbered(jlang: str) -> list[str]:
     # Evidence names lines by number.
     return [f"{number:3} {line}" for number, line in enumerate(jlang.splitlines(), 1)]
+
+
+def rerun_lines(rerun: Rerun) -> list[str]:
+    """What came of running a failed case again."""
+    where = "guests booted for it" if rerun.fresh_pair else "the same guests, a new target"
+    verdict = "no verdict" if rerun.verdict is None else f"{rerun.verdict}"
+    return [
+        f"{verdict} after {rerun.elapsed_s:.1f} s, on {where}",
+        *(rerun.infra_error or "").splitlines(),
+        *_check_lines(rerun.checks),
+    ]
 
 
 def _evidence_lines(evidence: CaseEvidence) -> Iterator[str]:

@@ -7,6 +7,7 @@ How outcomes appear, chosen so that nothing but a pass can look like one:
 pass          plain ``testcase``, with a ``flakyFailure`` for each earlier attempt
 fail          ``failure``, type = rule
 control-fail  ``failure``, type ``control-fail``: the control arm failed as well
+flaky         ``failure``, type ``flaky``: passed when it was run again
 unknown       ``error``, type ``unknown``
 infra         ``error``, type ``infra``
 skipped       ``skipped`` with its reason
@@ -149,7 +150,7 @@ class _Writer:
         elif outcome is not Outcome.PASS:
             message = one_line(headline(result), _MESSAGE_CHARS)
             text = self._detail(result)
-            if outcome in (Outcome.FAIL, Outcome.CONTROL_FAIL):
+            if outcome.is_finding:
                 case.add_failure_info(message, text, _failure_type(result))
             else:
                 case.add_error_info(message, text, outcome.value)
@@ -179,8 +180,8 @@ class _Writer:
 
 
 def _failure_type(result: CaseResult) -> str:
-    if result.outcome is Outcome.CONTROL_FAIL:
-        return Outcome.CONTROL_FAIL.value
+    if result.outcome in (Outcome.CONTROL_FAIL, Outcome.FLAKY):
+        return result.outcome.value
     checks = deciding_checks(result)
     return one_line(checks[0].rule, _NAME_CHARS) if checks else Outcome.FAIL.value
 

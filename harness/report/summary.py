@@ -53,7 +53,15 @@ def headline(result: CaseResult) -> str:
     where = f" {first.path}:" if first.path else ""
     more = f" (and {len(checks) - 1} more)" if len(checks) > 1 else ""
     said = first.message or f"expected {first.expected or '?'}, found {first.found or '?'}"
-    return _one_line(f"{first.rule}:{where} {said}{more}")
+    return _one_line(f"{first.rule}:{where} {said}{more}{_how_often(result)}")
+
+
+def _how_often(result: CaseResult) -> str:
+    if not result.flaky:
+        return ""
+    again = [rerun.verdict for rerun in result.reruns if rerun.verdict is not None]
+    verdicts = [Verdict.FAIL, *again]
+    return f"; failed in {verdicts.count(Verdict.FAIL)} of {len(verdicts)} runs"
 
 
 def _one_line(text: str) -> str:
@@ -99,7 +107,7 @@ class Summary:
     left: int = 0
     """Planned cases that were not begun on purpose."""
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
-    flaky: int = 0
+    retried: int = 0
     """Cases that passed, but not at the first attempt."""
     findings: dict[FindingKey, Finding] = field(default_factory=dict)
     phases: dict[str, PhaseTime] = field(default_factory=dict)
@@ -111,7 +119,7 @@ class Summary:
         self.counts[outcome] += 1
         self.case_time_s += result.elapsed_s
         if outcome is Outcome.PASS and result.attempts:
-            self.flaky += 1
+            self.retried += 1
         for name, spent_s in result.phases_s.items():
             phase = self.phases.setdefault(name, PhaseTime())
             phase.total_s += spent_s
@@ -135,7 +143,7 @@ class Summary:
     @property
     def different_findings(self) -> int:
         """Findings of the target, not of the harness's own trouble."""
-        return sum(key.outcome in (Outcome.FAIL, Outcome.CONTROL_FAIL) for key in self.findings)
+        return sum(key.outcome.is_finding for key in self.findings)
 
     @property
     def missing(self) -> int:
@@ -144,7 +152,9 @@ class Summary:
 
     def ranked_findings(self) -> list[tuple[FindingKey, Finding]]:
         """Findings, the kinds that matter most first, then by number of cases."""
-        order = [Outcome.FAIL, Outcome.CONTROL_FAIL, Outcome.INFRA, Outcome.UNKNOWN]
+        order = [
+            Outcome.FAIL, Outcome.FLAKY, Outcome.CONTROL_FAIL, Outcome.INFRA, Outcome.UNKNOWN,
+        ]  # fmt: skip
         return sorted(
             self.findings.items(),
             key=lambda item: (order.index(item[0].outcome), -item[1].cases, item[0].rule),
@@ -162,7 +172,7 @@ class Summary:
         cases without a result are as unknown as those whose evidence was not enough, and so is a
         run in which nothing was judged at all.
         """
-        if self.counts[Outcome.FAIL] or self.counts[Outcome.CONTROL_FAIL]:
+        if any(self.counts[outcome] for outcome in Outcome if outcome.is_finding):
             return EXIT_FINDINGS
         if self.counts[Outcome.INFRA]:
             return EXIT_INFRA
@@ -174,9 +184,9 @@ class Summary:
         """``12 pass, 1 fail, 0 unknown, 0 infra`` and whatever else is not zero."""
         always = (Outcome.PASS, Outcome.FAIL, Outcome.UNKNOWN, Outcome.INFRA)
         parts = [f"{self.counts[outcome]} {outcome}" for outcome in always]
-        for outcome in (Outcome.CONTROL_FAIL, Outcome.SKIPPED):
+        for outcome in (Outcome.FLAKY, Outcome.CONTROL_FAIL, Outcome.SKIPPED):
             if self.counts[outcome]:
                 parts.append(f"{self.counts[outcome]} {outcome}")
-        if self.flaky:
-            parts.append(f"{self.flaky} of the passes retried")
+        if self.retried:
+            parts.append(f"{self.retried} of the passes retried")
         return ", ".join(parts)

@@ -65,6 +65,8 @@ class RunOptions:
     """No case is begun later than so many seconds after the run; the others are left."""
     max_findings: int | None = None
     """No case is begun once so many different findings are there."""
+    confirm: int = 0
+    """How often a case that failed is run again, to see whether it fails each time."""
     keep_pair: bool = False
     timeout_s: float = DEFAULT_TIMEOUT_S
     boot_timeout_s: float = DEFAULT_BOOT_TIMEOUT_S

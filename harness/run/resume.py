@@ -17,7 +17,7 @@ from harness.run.plan import Case, Plan
 
 FREE = frozenset(
     ("accel", "connect", "pairs", "keep_pair", "fail_fast", "timeout_s", "boot_timeout_s",
-     "time_budget_s", "max_findings", "state_dir")
+     "time_budget_s", "max_findings", "confirm", "state_dir")
 )  # fmt: skip
 """Options that decide how cases are run, not which: they may differ when a run is resumed."""
 _ENUMS: Mapping[str, type[StrEnum]] = {

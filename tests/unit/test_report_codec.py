@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.model.case import CaseId, CaseResult, Outcome, RunInfo
+from harness.model.case import CaseId, CaseResult, Outcome, Rerun, RunInfo
 from harness.model.codec import decode_case, decode_run, encode_case, encode_run
 from harness.model.content import Segment
 from harness.model.device import DeviceDigest
@@ -119,6 +119,18 @@ EVIDENCE = st.builds(
     console=st.dictionaries(TEXT, texts(), max_size=2),
     round=maybe(ROUNDS),
 )
+CHECKS = st.lists(
+    st.builds(Check, TEXT, st.sampled_from(Verdict), TEXT, TEXT, TEXT, TEXT), max_size=2
+).map(tuple)
+RERUNS = st.builds(
+    Rerun,
+    verdict=maybe(st.sampled_from(Verdict)),
+    checks=CHECKS,
+    infra_error=maybe(TEXT),
+    fresh_pair=st.booleans(),
+    started_unix_s=TIME,
+    elapsed_s=TIME,
+)
 RESULTS = st.builds(
     CaseResult,
     case_id=st.builds(CaseId, st.builds("{}/{}".format, NAME, NAME), NAME, NAME),
@@ -126,13 +138,12 @@ RESULTS = st.builds(
     skeleton=TEXT,
     jlang=TEXT,
     verdict=maybe(st.sampled_from(Verdict)),
-    checks=st.lists(
-        st.builds(Check, TEXT, st.sampled_from(Verdict), TEXT, TEXT, TEXT, TEXT), max_size=2
-    ).map(tuple),
+    checks=CHECKS,
     evidence=maybe(EVIDENCE),
     infra_error=maybe(TEXT),
     control=maybe(st.sampled_from(Verdict)),
     attempts=texts(),
+    reruns=st.lists(RERUNS, max_size=2).map(tuple),
     started_unix_s=TIME,
     elapsed_s=TIME,
     phases_s=st.dictionaries(TEXT, TIME, max_size=2),

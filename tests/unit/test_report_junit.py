@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from report_cases import info, result
 
-from harness.model.case import CaseId, CaseResult
+from harness.model.case import CaseId, CaseResult, Rerun
 from harness.model.verdict import Check, Verdict
 from harness.report import junit
 from harness.report.junit import FILE_LIMIT_BYTES, write_junit
@@ -130,6 +130,16 @@ def test_earlier_attempts_show(store: RunStore, verdict: Verdict, tag: str) -> N
     assert len(attempts) == 2
     other = {"flakyFailure", "rerunFailure"} - {tag}
     assert case.find(other.pop()) is None
+
+
+def test_a_fail_that_does_not_repeat_is_a_failure_all_the_same(store: RunStore) -> None:
+    reruns = (Rerun(Verdict.PASS), Rerun(None, infra_error="guest backup is gone"))
+    case = only_case(store, result(1, Verdict.FAIL, reruns=reruns))
+    failure = case.find("failure")
+    assert failure is not None
+    assert failure.get("type") == "flaky"
+    assert "failed in 1 of 2 runs" in (failure.get("message") or "")
+    assert "guest backup is gone" in (failure.text or "")
 
 
 def test_the_text_says_how_to_replay_and_what_was_found(store: RunStore) -> None:

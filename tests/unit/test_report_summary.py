@@ -10,7 +10,7 @@ import pytest
 from report_cases import result
 
 from harness.events import Event, EventBus, Warned
-from harness.model.case import CaseResult, Outcome
+from harness.model.case import CaseResult, Outcome, Rerun
 from harness.model.verdict import Check, Verdict
 from harness.report.summary import EXIT_MEANING, Summary, headline
 
@@ -132,6 +132,33 @@ def test_counts_text_leaves_out_what_is_rare() -> None:
     assert summary.counts_text() == (
         "1 pass, 0 fail, 0 unknown, 0 infra, 1 control-fail, 1 skipped, 1 of the passes retried"
     )
+
+
+def test_a_fail_that_does_not_repeat_is_flaky_and_still_a_finding() -> None:
+    flaky = result(1, F, reruns=(Rerun(F), Rerun(P)))
+    assert (flaky.outcome, flaky.flaky, flaky.confirmed) == (Outcome.FLAKY, True, False)
+    assert headline(flaky).endswith("; failed in 2 of 3 runs")
+    summary = summed(result(2), flaky)
+    assert summary.exit_code() == 1
+    assert summary.different_findings == 1
+    assert summary.ranked_findings()[0][0].outcome is Outcome.FLAKY
+    assert summary.counts_text() == "1 pass, 0 fail, 0 unknown, 0 infra, 1 flaky"
+
+
+@pytest.mark.parametrize(
+    ("reruns", "confirmed"),
+    [((), False), ((F, F), True), ((F, U), False), ((U,), False), ((None,), False),
+     ((F, None), True)],
+)  # fmt: skip
+def test_a_fail_is_confirmed_by_fails_alone(
+    reruns: tuple[Verdict | None, ...], confirmed: bool
+) -> None:
+    case = result(1, F, reruns=tuple(Rerun(verdict) for verdict in reruns))
+    assert (case.outcome, case.confirmed) == (Outcome.FAIL, confirmed)
+
+
+def test_what_fails_on_the_control_arm_too_is_not_called_flaky() -> None:
+    assert result(1, F, control=F, reruns=(Rerun(P),)).outcome is Outcome.CONTROL_FAIL
 
 
 def test_a_subscriber_that_raises_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
