@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.model.case import CaseId, CaseResult, RunInfo
+from harness.model.case import CaseId, CaseResult, Rerun, RunInfo
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +56,15 @@ class CaseRetried:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseRerun:
+    """A case that failed was run once more to confirm it; ``rerun`` says what came of that."""
+
+    case_id: CaseId
+    rerun: Rerun
+    pair: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CaseEnded:
     """``result`` is final and already in the run store."""
 
@@ -94,6 +103,7 @@ Event = (
     | CaseKnown
     | CaseStarted
     | CaseRetried
+    | CaseRerun
     | CaseEnded
     | PairLost
     | Warned

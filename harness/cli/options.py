@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.run.filesystems import FILE_SYSTEMS
 from harness.run.options import (
     DEFAULT_BOOT_TIMEOUT_S,
+    DEFAULT_CONFIRM,
     DEFAULT_TIMEOUT_S,
     AcceleratorChoice,
     Encryption,
@@ -126,6 +127,9 @@ def selection_options(command: Command) -> Command:
                          help="how long suite kmod-endurance goes on: 90s, 30m, 2h"
                               "  [default: 30m]"),
             click.option("--only", multiple=True, metavar="ID", help="may be repeated"),
+            click.option("--confirm", type=click.IntRange(0, 100), default=DEFAULT_CONFIRM,
+                         show_default=True, metavar="N",
+                         help="run a case that failed N times more: flaky if one of them passes"),
             click.option("--fail-fast", is_flag=True, help="stop at the first case not passed"),
             click.option("--time-budget", "time_budget_s", callback=parse_duration, metavar="TIME",
                          help="begin no case after this time: 90s, 30m, 6h"),

@@ -28,6 +28,7 @@ from rich.text import Text
 from harness.events import (
     CaseEnded,
     CaseKnown,
+    CaseRerun,
     CaseRetried,
     CaseStarted,
     Event,
@@ -37,7 +38,8 @@ from harness.events import (
     RunStarted,
     Warned,
 )
-from harness.model.case import CaseResult, Outcome, RunInfo
+from harness.model.case import CaseResult, Outcome, Rerun, RunInfo
+from harness.model.verdict import Verdict
 from harness.report.evidence_text import replay_command
 from harness.report.summary import EXIT_MEANING, PhaseTime, Summary, headline
 from harness.report.xmltext import one_line
@@ -103,6 +105,8 @@ class ConsoleReporter:
                 self._line("" if pair is None else f"pair {pair}: ", text, "dim")
             case CaseRetried(case_id=case_id, reason=reason):
                 self._line(f"retry {case_id}: ", reason, "yellow")
+            case CaseRerun(case_id=case_id, rerun=rerun) if rerun.verdict is not Verdict.FAIL:
+                self._line(f"again {case_id}: ", _came_to(rerun), "yellow")
             case PairLost(pair=pair, reason=reason):
                 self._line(f"pair {pair} lost: ", reason, "yellow")
             case Warned(text=text):
@@ -299,6 +303,14 @@ def _result_lines(
         yield f"replay the first finding: {replay_command(finding.example, info)}"
     code = summary.exit_code() if info.exit_code is None else info.exit_code
     yield f"exit code {code}: {EXIT_MEANING.get(code, 'the run itself failed')}"
+
+
+def _came_to(rerun: Rerun) -> str:
+    if rerun.verdict is None:
+        return f"no verdict: {rerun.infra_error}"
+    if rerun.verdict is Verdict.PASS:
+        return "passed this time"
+    return f"{rerun.verdict}" + "".join(f" {check.rule}" for check in rerun.checks[:1])
 
 
 def _duration(seconds: float) -> str:

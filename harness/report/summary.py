@@ -57,9 +57,9 @@ def headline(result: CaseResult) -> str:
 
 
 def _how_often(result: CaseResult) -> str:
-    if not result.flaky:
-        return ""
     again = [rerun.verdict for rerun in result.reruns if rerun.verdict is not None]
+    if result.verdict is not Verdict.FAIL or not again:
+        return ""
     verdicts = [Verdict.FAIL, *again]
     return f"; failed in {verdicts.count(Verdict.FAIL)} of {len(verdicts)} runs"
 

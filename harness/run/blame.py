@@ -6,6 +6,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from harness.guest.oops_rules import ReportKind
+from harness.model.case import CaseResult
+from harness.oracle.rules import Rule
+from harness.report.summary import deciding_checks
 
 _CONSEQUENCES = frozenset(
     {
@@ -41,6 +44,11 @@ def findings(
         if inexcusable:
             found[name] = tuple(texts) if name in ended else tuple(inexcusable)
     return found
+
+
+def reported(result: CaseResult) -> bool:
+    """Whether a kernel had something to report: its guest may not be sound any more."""
+    return any(check.rule == Rule.CONSOLE for check in deciding_checks(result))
 
 
 def _excused(text: str) -> bool:

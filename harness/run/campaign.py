@@ -163,7 +163,7 @@ class _Campaign:
         builder = lab.pairs(self._options, self._store.new_folder("consoles"))
         kind = RoundWorker if self._info.suite == SUITE else Worker
         workers = [
-            kind(number, builder, self._options, self._bus.publish)
+            kind(number, builder, self._options, self._bus.publish, self._in_a_hurry)
             for number in range(self._options.pairs)
         ]
         ended = [threading.Event() for _ in workers]
@@ -226,11 +226,22 @@ class _Campaign:
         finally:
             end.set()
 
+    def _late(self) -> bool:
+        budget_s = self._options.time_budget_s
+        return budget_s is not None and _clock() - self._began_s >= budget_s
+
+    def _in_a_hurry(self) -> bool:
+        """Whether the case under way is to end with what it has.
+
+        Not when the run ends for what was found: that is confirmed like any other finding.
+        """
+        return self.interrupted or self._late()
+
     def _ends(self) -> bool:
         """Whether no further case may begin."""
-        budget_s, most = self._options.time_budget_s, self._options.max_findings
+        most = self._options.max_findings
         with self._lock:
-            late = budget_s is not None and _clock() - self._began_s >= budget_s
+            late = self._late()
             full = most is not None and self._summary.different_findings >= most
             if (late or full) and not self._stop.is_set():
                 self._enough = True

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 from harness.deadline import Deadline
 from harness.errors import AgentError, GuestLostError, InfraError
-from harness.events import CaseRetried, CaseStarted, Event, PairLost, PhaseNote
+from harness.events import CaseRerun, CaseRetried, CaseStarted, Event, PairLost, PhaseNote
 from harness.guest.protocol import ProtocolError
-from harness.model.case import CaseResult
+from harness.model.case import MOST_RERUN_CHECKS, CaseResult, Rerun
 from harness.model.evidence import CaseEvidence
 from harness.model.verdict import Check, Verdict, merge
 from harness.oracle import judge_case
+from harness.report.summary import deciding_checks
 from harness.run import blame, observe, scripts
 from harness.run.bench import Bench, Observation
 from harness.run.exercises import Exercise
@@ -26,6 +27,7 @@ from harness.run.plan import Case
 from harness.run.targets import CONTROL, make_target
 
 ATTEMPTS = 3
+"""How often a case, or the confirmation of one, is tried while only infrastructure errors come."""
 _RAM_DISK_KIB = 400 << 10
 _LOAD_TIMEOUT_S = 120.0
 
@@ -42,11 +44,14 @@ class Worker:
         builder: PairBuilder,
         options: RunOptions,
         publish: Callable[[Event], None],
+        in_a_hurry: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``in_a_hurry`` says whether the run ends: nothing is run only to confirm then."""
         self.number = number
         self._builder = builder
         self._options = options
         self._publish = publish
+        self._in_a_hurry = in_a_hurry
         self._pair: Pair | None = None
         self._benches: dict[str, Bench] = {}
         self._boots = 0
@@ -66,9 +71,36 @@ class Worker:
             # Nothing ever worked here: the same would be said of every other case.
             raise InfraError(f"no case can run: {result.infra_error}")
         result = replace(result, attempts=tuple(attempts))
-        if result.verdict is Verdict.FAIL and case.case_id.target != CONTROL:
-            result = replace(result, control=self._control(case))
+        if result.verdict is Verdict.FAIL:
+            # First: what comes of it must not depend on what the control arm did to the guests.
+            result = replace(result, reruns=self._run_again(case, result))
+            if case.case_id.target != CONTROL:
+                result = replace(result, control=self._control(case))
         return result
+
+    def _run_again(self, case: Case, failed: CaseResult) -> tuple[Rerun, ...]:
+        """A case that failed, until so many runs as asked for came to a verdict.
+
+        On the same guests with the target made anew, as the case after it would have been; booting
+        costs more than several cases. Only guests whose kernels reported something are replaced.
+        """
+        reruns: list[Rerun] = []
+        judged = lost = 0
+        tainted = blame.reported(failed)
+        while judged < self._options.confirm and lost < ATTEMPTS and not self._in_a_hurry():
+            if tainted and self._pair is not None:
+                self._lose("its kernels reported something: a case is run again on other guests")
+            boots = self._boots
+            again = self._attempt(case)
+            if again.verdict is None and self._closed:
+                # Its guests were taken away from it: that says nothing about the case.
+                break
+            judged += again.verdict is not None
+            lost += again.verdict is None
+            tainted = blame.reported(again)
+            reruns.append(_summed_up(again, fresh_pair=self._boots != boots))
+            self._publish(CaseRerun(case.case_id, reruns[-1], self.number))
+        return tuple(reruns)
 
     def close(self) -> None:
         """End the pair for good; a case under way in another thread fails for want of it."""
@@ -244,3 +276,14 @@ class Worker:
         if self._pair is not None:
             self._publish(PairLost(self.number, reason))
         self._end_pair()
+
+
+def _summed_up(result: CaseResult, *, fresh_pair: bool) -> Rerun:
+    return Rerun(
+        verdict=result.verdict,
+        checks=deciding_checks(result)[:MOST_RERUN_CHECKS],
+        infra_error=result.infra_error,
+        fresh_pair=fresh_pair,
+        started_unix_s=result.started_unix_s,
+        elapsed_s=result.elapsed_s,
+    )

@@ -19,6 +19,7 @@ from harness.events import Event, EventBus, RunEnded, Subscriber, Warned
 from harness.guest.fake import Command, Reply
 from harness.model.case import Outcome
 from harness.model.tree import Tree
+from harness.model.verdict import Verdict
 from harness.report.load import Run, load_run
 from harness.report.store import RunStore
 from harness.run import campaign, worker
@@ -184,6 +185,65 @@ def test_fail_fast_stops_at_the_first(rig: Rig) -> None:
     assert outcome.exit_code == 1
     assert rig.outcomes() == [Outcome.FAIL]
     assert rig.record().info.planned == ALL
+
+
+@pytest.mark.parametrize("asked", [{"fail_fast": True}, {"max_findings": 1}])
+def test_what_ends_a_run_is_confirmed_first(rig: Rig, asked: dict[str, object]) -> None:
+    rig.world.rules.append(forgets_files)
+    outcome = rig.run(**asked, confirm=2)
+    assert outcome.exit_code == 1
+    (result,) = rig.record().results()
+    assert [rerun.verdict for rerun in result.reruns] == [Verdict.FAIL] * 2
+
+
+def test_an_interrupt_ends_the_confirmation_and_keeps_the_finding(rig: Rig) -> None:
+    rig.world.rules.append(forgets_files)
+    warned = rig.on(Warned)
+
+    def interrupt() -> None:
+        press_ctrl_c()
+        assert warned.wait(10)
+
+    # The second time the image is restored is the first rerun.
+    at_case(2, rig, interrupt)
+    assert rig.run(confirm=2).exit_code == 130
+    (result,) = rig.record().results()
+    assert result.verdict is Verdict.FAIL
+    assert [rerun.verdict for rerun in result.reruns] == [Verdict.FAIL], "the one under way"
+
+
+def test_a_second_interrupt_keeps_a_finding_that_is_being_confirmed(rig: Rig) -> None:
+    rig.world.rules.append(forgets_files)
+    told, torn_down = rig.on(Warned), threading.Event()
+
+    def twice() -> Reply:
+        rig.world.machines["primary"].on_end.append(torn_down.set)
+        press_ctrl_c()
+        assert told.wait(10)
+        press_ctrl_c()
+        assert torn_down.wait(10)
+        return rig.world.lose("primary")
+
+    at_case(2, rig, twice)
+    assert rig.run(confirm=2).exit_code == 130
+    (result,) = rig.record().results()
+    assert (result.verdict, result.reruns) == (Verdict.FAIL, ())
+
+
+def test_no_time_is_left_to_confirm(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(campaign, "_clock", lambda: clock[0])
+
+    def late(role: str, command: Command) -> Reply | None:
+        if command[0] == "probe":
+            clock[0] = 100.0
+        return None
+
+    rig.world.rules += [late, forgets_files]
+    assert rig.run(confirm=2, time_budget_s=60.0).exit_code == 1
+    (result,) = rig.record().results()
+    assert (result.verdict, result.reruns) == (Verdict.FAIL, ())
+    assert rig.record().info.left == ALL - 1
 
 
 def test_fail_fast_does_not_stop_at_a_pass(rig: Rig) -> None:

@@ -11,7 +11,7 @@ from run_world import DIGEST, OOPS, World, options, tree_payload, worker
 
 from ace_workloads.registry import load_suite
 from harness.errors import InfraError
-from harness.events import CaseRetried, Event, PairLost
+from harness.events import CaseRerun, CaseRetried, Event, PairLost
 from harness.guest.fake import Command, GuestHangs, Reply
 from harness.model.case import Outcome
 from harness.model.verdict import Verdict
@@ -351,6 +351,105 @@ def test_an_impostor_is_looked_at_instead_of_the_backup(tmp_path: Path) -> None:
     snapshots = [c[-1] for r, c in world.log if c[:2] == ("dm-create", "snapshot")]
     assert snapshots
     assert all(" snapshot /dev/mapper/impostor " in table for table in snapshots)
+
+
+def lose_files_in(world: World, *numbers: int) -> None:
+    """Let the backup forget every file in those restores of the image, counted from 1."""
+
+    def rule(role: str, command: Command) -> Reply | None:
+        if (role, command[0]) != ("backup", "tree"):
+            return None
+        if world.seen["primary", "image-restore"] not in numbers:
+            return None
+        tree = world.tree()
+        return Reply(tree_payload(without(*(path for path in tree.entries if path))(tree)))
+
+    world.rules.append(rule)
+
+
+def test_a_fail_is_confirmed_on_the_same_guests_with_a_new_target(tmp_path: Path) -> None:
+    world, events = World(), list[Event]()
+    lose_files(world)
+    result = worker(world, tmp_path, events, confirm=2).run(case(tmp_path))
+    assert (result.outcome, result.confirmed, result.control) == (
+        Outcome.FAIL, True, Verdict.PASS,
+    )  # fmt: skip
+    assert [(r.verdict, r.fresh_pair) for r in result.reruns] == [(Verdict.FAIL, False)] * 2
+    assert all(check.verdict is Verdict.FAIL for r in result.reruns for check in r.checks)
+    assert result.reruns[0].checks
+    assert world.boots() == 1
+    made = {c[-1] for r, c in world.log if r == "primary" and c[:2] == ("dm-create", "replicated")}
+    assert len(made) == 3, "each time another one"
+    assert [type(event) for event in events].count(CaseRerun) == 2
+    assert world.seen["primary", "image-restore"] == 1 + 2 + 1, "and once on the control arm"
+
+
+@pytest.mark.parametrize("passes", [2, 3])
+def test_a_fail_that_does_not_repeat_is_flaky(tmp_path: Path, passes: int) -> None:
+    world = World()
+    lose_files_in(world, *({1, 2, 3} - {passes}))
+    result = worker(world, tmp_path, [], confirm=2).run(case(tmp_path))
+    assert (result.outcome, result.verdict, result.confirmed) == (
+        Outcome.FLAKY, Verdict.FAIL, False,
+    )  # fmt: skip
+    assert len(result.reruns) == 2
+    assert result.reruns[passes - 2].verdict is Verdict.PASS
+    assert result.reruns[passes - 2].checks == ()
+    assert result.evidence is not None, "of the run that failed"
+
+
+def test_what_passes_is_not_run_again(tmp_path: Path) -> None:
+    world = World()
+    assert worker(world, tmp_path, [], confirm=2).run(case(tmp_path)).reruns == ()
+    assert world.seen["primary", "image-restore"] == 1
+
+
+def test_a_case_is_not_confirmed_on_guests_whose_kernels_complained(tmp_path: Path) -> None:
+    world = World()
+
+    def complains_once(role: str, command: Command) -> Reply | None:
+        if (role, command[0]) == ("backup", "probe") and world.boots() == 1:
+            world.report("primary")
+        return None
+
+    world.rules.append(complains_once)
+    result = worker(world, tmp_path, [], confirm=2).run(case(tmp_path))
+    assert [(r.verdict, r.fresh_pair) for r in result.reruns] == [
+        (Verdict.PASS, True), (Verdict.PASS, False),
+    ]  # fmt: skip
+    assert result.outcome is Outcome.FLAKY
+    assert [check.rule for check in result.checks if check.verdict is Verdict.FAIL] == ["console"]
+
+
+def test_trouble_while_confirming_is_recorded_and_confirms_nothing(tmp_path: Path) -> None:
+    world = World()
+    lose_files(world)
+
+    def dies(role: str, command: Command) -> Reply | None:
+        if (role, command[0]) == ("backup", "probe") and world.seen["backup", "probe"] == 3:
+            return world.lose("backup")
+        return None
+
+    world.rules.append(dies)
+    result = worker(world, tmp_path, [], confirm=2).run(case(tmp_path, 3))
+    verdicts = [(r.verdict, r.fresh_pair) for r in result.reruns]
+    assert verdicts == [(None, False), (Verdict.FAIL, True), (Verdict.FAIL, False)]
+    assert "agent of guest backup" in (result.reruns[0].infra_error or "")
+    assert (result.outcome, result.confirmed) == (Outcome.FAIL, True)
+
+
+def test_confirming_is_given_up_when_guests_are_lost_each_time(tmp_path: Path) -> None:
+    world = World()
+    lose_files_in(world, 1)
+
+    def dies(role: str, command: Command) -> Reply | None:
+        later = world.seen["primary", "image-restore"] > 1
+        return world.lose(role) if command[0] == "probe" and later else None
+
+    world.rules.append(dies)
+    result = worker(world, tmp_path, [], confirm=2).run(case(tmp_path))
+    assert [rerun.verdict for rerun in result.reruns] == [None] * 3
+    assert (result.outcome, result.confirmed, result.flaky) == (Outcome.FAIL, False, False)
 
 
 def test_a_closed_worker_leaves_nothing_running(tmp_path: Path) -> None:

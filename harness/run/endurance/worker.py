@@ -34,8 +34,9 @@ class RoundWorker(Worker):
         builder: PairBuilder,
         options: RunOptions,
         publish: Callable[[Event], None],
+        in_a_hurry: Callable[[], bool] = lambda: False,
     ) -> None:
-        super().__init__(number, replace(builder, side_channels=True), options, publish)
+        super().__init__(number, replace(builder, side_channels=True), options, publish, in_a_hurry)
         self._arena: Arena | None = None
 
     def _prepare(self, case: Case) -> Callable[[], Observation]:
