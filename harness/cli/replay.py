@@ -3,37 +3,54 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
+from ace_workloads.written import SUITE as WRITTEN
 from harness.cli.options import machine_options
 from harness.cli.run import keep_guests, make_plan, run_options
+from harness.errors import UsageError
 from harness.events import CaseEnded, Event, EventBus
 from harness.model.case import CaseId
 from harness.report.console import ConsoleReporter, new_console
 from harness.run.campaign import case_texts, run_campaign
+from harness.run.filesystems import FILE_SYSTEMS
+from harness.run.targets import TARGET_NAMES
 
 
 @click.command()
-@click.argument("case")
+@click.argument("case", required=False)
+@click.option(
+    "--workload",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="run the workload of this J-lang file instead of a CASE",
+)
+@click.option("--fs", type=click.Choice(list(FILE_SYSTEMS)), help="of --workload  [default: ext4]")
+@click.option(
+    "--target", type=click.Choice(TARGET_NAMES), help=f"of --workload  [default: {TARGET_NAMES[0]}]"
+)
 @click.option("--pause", is_flag=True, help="keep the guests until Enter is pressed")
 @machine_options
 @click.pass_context
-def replay(context: click.Context, /, case: str, pause: bool, **values: Any) -> None:
+def replay(
+    context: click.Context,
+    /,
+    case: str | None,
+    workload: Path | None,
+    fs: str | None,
+    target: str | None,
+    pause: bool,
+    **values: Any,
+) -> None:
     """Run CASE (as in ace-seq1/000000012@ext4@rollbaccine) again and show what differs.
 
     Pass the --defect or --impostor of the original run to see the same thing happen.
     """
-    case_id = CaseId.parse(case)
-    options = run_options(
-        suite=case_id.workload.rpartition("/")[0],
-        fs=(case_id.fs,),
-        target=case_id.target,
-        only=(case_id.workload,),
-        keep_pair=pause,
-        **values,
-    )
+    chosen = _chosen(case, workload, fs, target)
+    options = run_options(keep_pair=pause, **chosen, **values)
     console = new_console()
     bus = EventBus()
     reporter = ConsoleReporter(console)
@@ -57,3 +74,29 @@ def replay(context: click.Context, /, case: str, pause: bool, **values: Any) -> 
     finally:
         reporter.close()
     context.exit(ended.exit_code)
+
+
+def _chosen(
+    case: str | None, workload: Path | None, fs: str | None, target: str | None
+) -> dict[str, Any]:
+    """What to run, as options of a run; UsageError unless it is exactly one thing."""
+    if (case is None) == (workload is None):
+        raise UsageError("which case?", hint="give either a CASE or --workload FILE")
+    if workload is not None:
+        return {
+            "suite": WRITTEN, "workload": workload, "only": (), "fs": (fs or "ext4",),
+            "target": target or TARGET_NAMES[0],
+        }  # fmt: skip
+    if fs is not None or target is not None:
+        raise UsageError("--fs and --target go with --workload", hint="a CASE names both itself")
+    case_id = CaseId.parse(case or "")
+    suite = case_id.workload.rpartition("/")[0]
+    if suite == WRITTEN:
+        raise UsageError(
+            f"case {case_id} is in no suite",
+            hint="harness replay --workload FILE, with the workload.jlang of its folder",
+        )
+    return {
+        "suite": suite, "fs": (case_id.fs,), "target": case_id.target,
+        "only": (case_id.workload,),
+    }  # fmt: skip

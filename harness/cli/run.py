@@ -20,7 +20,7 @@ from harness.errors import UsageError
 from harness.events import EventBus
 from harness.report.console import ConsoleReporter, new_console
 from harness.report.load import Run
-from harness.run import exercises
+from harness.run import exercises, minimizing, written
 from harness.run.campaign import run_campaign
 from harness.run.endurance import schedule
 from harness.run.endurance.plan import EndurancePlan
@@ -74,6 +74,8 @@ def _resume(folder: Path, given: dict[str, Any]) -> int:
         raise UsageError(
             f"suite {schedule.SUITE} goes by the clock and cannot be resumed", hint="run it again"
         )
+    if options.suite == minimizing.SUITE:
+        raise UsageError(f"{folder} was made by harness minimize", hint="start that again")
     load_profile(options.profile)
     check_target(options)
     return execute(resumed.remaining(make_plan(options)), options, resumed.run)
@@ -98,6 +100,8 @@ def run_options(**values: Any) -> RunOptions:
 
 def make_plan(options: RunOptions) -> Plan:
     """The cases to run; UsageError when the suite, or a case named, does not exist."""
+    if options.suite == written.SUITE:
+        return written.WrittenPlan(options)
     if options.suite == exercises.SUITE:
         return ExercisePlan(options)
     if options.suite == schedule.SUITE:

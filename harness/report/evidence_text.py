@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from harness.model.case import CaseResult, Outcome, Rerun, RunInfo
+from harness.model.case import CaseResult, OptionValue, Outcome, Rerun, RunInfo
 from harness.model.endurance import RoundEvidence
 from harness.model.evidence import CaseEvidence, CrashEvidence, ToolResult
 from harness.model.verdict import Check
@@ -24,11 +24,22 @@ _MAKES_A_DIFFERENCE = {
 
 def replay_command(result: CaseResult, info: RunInfo) -> str:
     """The command that runs this case of the run ``info`` again and shows its diff."""
-    words = ["harness", "replay", str(result.case_id)]
+    words = ["harness", "replay"]
+    if (file := info.options.get("workload")) is None:
+        words.append(str(result.case_id))
+    else:
+        case = result.case_id
+        words += ["--workload", str(file), "--fs", case.fs, "--target", case.target]
+    return shlex.join([*words, *option_words(info.options)])
+
+
+def option_words(options: Mapping[str, OptionValue]) -> list[str]:
+    """Of the options of a run, as recorded, those that decide how a case comes out."""
+    words = []
     for name, default in _MAKES_A_DIFFERENCE.items():
-        if (value := info.options.get(name)) not in (None, default):
+        if (value := options.get(name)) not in (None, default):
             words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
+    return words
 
 
 def evidence_text(result: CaseResult, info: RunInfo, diff: str = "") -> str:

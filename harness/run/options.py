@@ -63,6 +63,8 @@ class RunOptions:
     duration_s: float | None = None
     """How long a suite without a fixed number of cases goes on; None for its own default."""
     only: tuple[str, ...] = ()
+    workload: Path | None = None
+    """File with the one workload to run, instead of a suite."""
     fail_fast: bool = False
     time_budget_s: float | None = None
     """No case is begun later than so many seconds after the run; the others are left."""

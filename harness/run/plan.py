@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from ace_workloads.errors import SuiteError
 from ace_workloads.suite import Suite, shard_of
 from ace_workloads.workload import Workload
+from ace_workloads.written import WrittenWorkload
 from harness.errors import UsageError
 from harness.model.case import CaseId
 from harness.run.endurance.schedule import Round
@@ -31,7 +32,7 @@ class Case:
     """A workload on one file system and target; crashes at each of its persistence points."""
 
     case_id: CaseId
-    workload: Workload | Exercise | Round
+    workload: Workload | WrittenWorkload | Exercise | Round
 
 
 class Plan(Protocol):

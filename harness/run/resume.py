@@ -25,7 +25,7 @@ _ENUMS: Mapping[str, type[StrEnum]] = {
     "encryption": Encryption,
     "impostor": Impostor,
 }
-_PATHS = ("out", "state_dir")
+_PATHS = ("out", "state_dir", "workload")
 # What one invocation was told to do before it ends says nothing about the next.
 _ONCE = ("time_budget_s", "max_findings", "fail_fast", "keep_pair")
 
