@@ -14,6 +14,8 @@ from harness import __version__
 from harness.cli.ace import ace
 from harness.cli.check import check
 from harness.cli.clean import clean
+from harness.cli.diff import diff
+from harness.cli.findings import findings
 from harness.cli.minimize import minimize
 from harness.cli.replay import replay
 from harness.cli.run import run
@@ -37,7 +39,7 @@ def harness() -> None:
     """Find out whether replicated block storage can be trusted after a crash."""
 
 
-for _command in (run, replay, minimize, check, suites, ace, clean):
+for _command in (run, replay, minimize, check, findings, diff, suites, ace, clean):
     harness.add_command(_command)
 
 

@@ -62,6 +62,16 @@ def state_dir_option(command: Command) -> Command:
     )(command)
 
 
+def known_option(command: Command) -> Command:
+    """``--known``."""
+    return click.option(
+        "--known",
+        type=click.Path(path_type=Path, resolve_path=True),
+        metavar="FILE",
+        help="list of known issues: failures on it are counted, but do not make the exit code 1",
+    )(command)
+
+
 def _with(command: Command, decorators: Sequence[Decorator]) -> Command:
     """``command`` with ``decorators`` applied as if written above it in this order."""
     for decorator in reversed(decorators):
@@ -135,6 +145,7 @@ def selection_options(command: Command) -> Command:
                          help="begin no case after this time: 90s, 30m, 6h"),
             click.option("--max-findings", type=_POSITIVE, metavar="N",
                          help="begin no case once there are N different findings"),
+            known_option,
             click.option("--keep-pair", is_flag=True,
                          help="keep the guests until Enter is pressed"),
         ],

@@ -15,6 +15,7 @@ from ace_workloads.errors import SuiteError
 from ace_workloads.registry import load_suite
 from ace_workloads.suite import Suite
 from harness.build.profile import load_profile
+from harness.cli.known import read_known
 from harness.cli.options import machine_options, selection_options
 from harness.errors import UsageError
 from harness.events import EventBus
@@ -127,9 +128,10 @@ def keep_guests(ask: Callable[[str], str]) -> None:
 
 def execute(plan: Plan, options: RunOptions, resumed: Run | None = None) -> int:
     """Run ``plan`` with progress on the terminal and return the exit code; see ``run_campaign``."""
+    known = read_known(options.known)
     console = new_console()
     bus = EventBus()
-    reporter = ConsoleReporter(console)
+    reporter = ConsoleReporter(console, known=known)
     bus.subscribe(reporter)
 
     def wait_for_enter() -> None:
@@ -137,7 +139,7 @@ def execute(plan: Plan, options: RunOptions, resumed: Run | None = None) -> int:
 
     try:
         ended = run_campaign(
-            plan, options, bus, wait_for_enter if options.keep_pair else None, resumed
+            plan, options, bus, wait_for_enter if options.keep_pair else None, resumed, known
         )
     finally:
         reporter.close()

@@ -63,7 +63,8 @@ class _Cause:
     @property
     def id(self) -> str:
         text = "\n".join((self.outcome.value, self.target, self.violation, self.said))
-        return "f" + hashlib.blake2b(text.encode()).hexdigest()[:_ID_HEX_DIGITS]
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"))
+        return "f" + digest.hexdigest()[:_ID_HEX_DIGITS]
 
     @property
     def title(self) -> str:

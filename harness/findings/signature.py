@@ -18,6 +18,8 @@ from harness.model.verdict import Verdict
 
 _SAFE = "/+"
 """Besides letters, digits and ``._-~``: stays as it is in a signature's text."""
+_ERRORS = "surrogatepass"
+# Bytes of a path that are no UTF-8 are lone surrogates in all texts.
 NO_PERSISTENCE = "none"
 """In place of the persistence op where a case has no crash point."""
 _SLUG_CHARS = 60
@@ -36,7 +38,7 @@ class Signature:
     """An ``ObjectClass``; for kernel reports, infra and unknown what exactly was said."""
 
     def __str__(self) -> str:
-        return ":".join(quote(part, safe=_SAFE) for part in self._parts())
+        return ":".join(quote(part, _SAFE, errors=_ERRORS) for part in self._parts())
 
     def _parts(self) -> Iterator[str]:
         return (str(getattr(self, field.name)) for field in fields(self))
@@ -51,7 +53,7 @@ class Signature:
                 hint="it is written SKELETON:PERSISTENCE:VIOLATION:OBJECT, as `harness findings`"
                 " prints it: creat-rename:fsync:lost:data",
             )
-        return cls(*map(unquote, parts))
+        return cls(*(unquote(part, errors=_ERRORS) for part in parts))
 
 
 def signature(result: CaseResult) -> Signature | None:

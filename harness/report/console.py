@@ -38,10 +38,12 @@ from harness.events import (
     RunStarted,
     Warned,
 )
+from harness.findings import NOTHING_KNOWN, Finding, KnownIssues
 from harness.model.case import CaseResult, Outcome, Rerun, RunInfo
 from harness.model.verdict import Verdict
 from harness.report.evidence_text import replay_command
-from harness.report.summary import EXIT_MEANING, PhaseTime, Summary, headline
+from harness.report.finding_tables import STYLE, cell, findings_table, plain_table
+from harness.report.summary import PhaseTime, Summary, headline
 from harness.report.xmltext import one_line
 
 PLAIN_WIDTH = 200
@@ -50,15 +52,6 @@ _LINE_CHARS = 300
 _MOST_SHOWN = 50
 """Cases listed while the run goes on; the rest is in the findings at the end."""
 _MOST_FINDINGS = 20
-_STYLE = {
-    Outcome.PASS: "green",
-    Outcome.FAIL: "bold red",
-    Outcome.FLAKY: "red",
-    Outcome.CONTROL_FAIL: "magenta",
-    Outcome.UNKNOWN: "yellow",
-    Outcome.SKIPPED: "dim",
-    Outcome.INFRA: "bold yellow",
-}
 
 
 def new_console() -> Console:
@@ -74,6 +67,7 @@ class ConsoleReporter:
         self,
         console: Console,
         *,
+        known: KnownIssues = NOTHING_KNOWN,
         every_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,7 +75,7 @@ class ConsoleReporter:
         self._console = console
         self._every_s = every_s
         self._clock = clock
-        self._summary = Summary()
+        self._summary = Summary(known=known)
         self._shown = 0
         self._earlier = 0
         """Results that were in the record before this run went on."""
@@ -183,7 +177,7 @@ class ConsoleReporter:
         self._shown += 1
         if self._shown > _MOST_SHOWN:
             return
-        style = _STYLE[result.outcome]
+        style = STYLE[result.outcome]
         self._line(
             f"{result.outcome} {result.case_id} ", f"({result.skeleton}) {headline(result)}", style
         )
@@ -226,16 +220,24 @@ def show_result(
     """
     if summary.phases:
         console.print(_phase_table(summary))
-    if summary.findings:
+    if found := summary.collector.ranked():
         console.print()
-        console.print(_finding_table(summary))
+        console.print(
+            findings_table("findings", found, lambda one: known_text(summary, one), _MOST_FINDINGS)
+        )
     console.print()
     for line in _result_lines(info, folder, summary, cases_s, earlier):
         console.print(Text(line), soft_wrap=True)
 
 
+def known_text(summary: Summary, finding: Finding) -> str:
+    """How many cases of ``finding`` are on the list of known issues: nothing, ``3``, ``all``."""
+    known = summary.known_by_finding[finding.id]
+    return "all" if known == finding.cases else str(known or "")
+
+
 def _phase_table(summary: Summary) -> Table:
-    table = _table("where the time went", "phase", ">total", ">mean", ">share")
+    table = plain_table("where the time went", "phase", ">total", ">mean", ">share")
     named_s = sum(phase.total_s for phase in summary.phases.values())
     phases = summary.ranked_phases()
     if summary.case_time_s > named_s:
@@ -244,39 +246,9 @@ def _phase_table(summary: Summary) -> Table:
     for name, phase in phases:
         share = phase.total_s / whole_s if whole_s else 0.0
         table.add_row(
-            _cell(name), f"{phase.total_s:.1f} s", f"{phase.mean_ms:.1f} ms", f"{share:.0%}"
+            cell(name), f"{phase.total_s:.1f} s", f"{phase.mean_ms:.1f} ms", f"{share:.0%}"
         )
     return table
-
-
-def _finding_table(summary: Summary) -> Table:
-    table = _table("findings", ">cases", "outcome", "rule", "skeleton", "example")
-    ranked = summary.ranked_findings()
-    for key, finding in ranked[:_MOST_FINDINGS]:
-        table.add_row(
-            str(finding.cases),
-            Text(key.outcome.value, _STYLE[key.outcome]),
-            _cell(key.rule),
-            _cell(key.skeleton),
-            str(finding.example.case_id),
-        )
-    if len(ranked) > _MOST_FINDINGS:
-        table.add_row("", "", f"and {len(ranked) - _MOST_FINDINGS} more findings", "", "")
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    """A table without lines; ``>`` before a column's name aligns it right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(
-            name.lstrip(">"), justify="right" if name.startswith(">") else "left", overflow="fold"
-        )
-    return table
-
-
-def _cell(text: str) -> Text:
-    return Text(one_line(text, 80))
 
 
 def _result_lines(
@@ -299,10 +271,12 @@ def _result_lines(
     for warning in info.warnings:
         yield f"warning: {one_line(warning, _LINE_CHARS)}"
     yield f"run: {one_line(str(folder), _LINE_CHARS)}"
-    for _, finding in summary.ranked_findings()[:1]:
-        yield f"replay the first finding: {replay_command(finding.example, info)}"
+    if summary.rate.cases:
+        yield summary.rate.text()
+    for finding in summary.collector.ranked()[:1]:
+        yield f"replay the first finding: {replay_command(finding.smallest, info)}"
     code = summary.exit_code() if info.exit_code is None else info.exit_code
-    yield f"exit code {code}: {EXIT_MEANING.get(code, 'the run itself failed')}"
+    yield f"exit code {code}: {summary.meaning(code)}"
 
 
 def _came_to(rerun: Rerun) -> str:

@@ -5,7 +5,8 @@ How outcomes appear, chosen so that nothing but a pass can look like one:
 
 ============  ========================================================================
 pass          plain ``testcase``, with a ``flakyFailure`` for each earlier attempt
-fail          ``failure``, type = rule
+fail          ``failure``, type = rule, with a ``rerunFailure`` for each other run that did not pass
+(known)       ``skipped``: a failure that is on the list of known issues, as expected failures are
 control-fail  ``failure``, type ``control-fail``: the control arm failed as well
 flaky         ``failure``, type ``flaky``: passed when it was run again
 unknown       ``error``, type ``unknown``
@@ -24,14 +25,22 @@ text is made safe before it goes in, and the element tree is completed and writt
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 from junit_xml import TestCase, TestSuite
 
+from harness.findings import (
+    NOTHING_KNOWN,
+    KnownIssue,
+    KnownIssues,
+    finding_id,
+    signature,
+)
 from harness.model.case import CaseResult, Outcome, RunInfo
+from harness.model.verdict import Verdict
 from harness.report.evidence_text import evidence_text
 from harness.report.store import RunStore
 from harness.report.summary import Summary, deciding_checks, headline
@@ -46,14 +55,27 @@ _DETAIL_LIMIT_BYTES = 10_000_000
 _MOST_ATTEMPTS = 10
 _MESSAGE_CHARS = 300
 _NAME_CHARS = 200
-_LINK_CHARS = 480
-"""Jenkins keeps the first and last 500 characters of a case's output."""
+_LINK_CHARS = 20_000
+"""Jenkins keeps the first and last 50,000 characters of the output of a case that fails ..."""
+_KNOWN_LINK_CHARS = 480
+"""... and 500 of any other."""
 _ROOT_BYTES = 400
 """More than the declaration, the root element and its attributes take."""
-_LINKED = ("diff.txt", "workload.jlang", "expected.txt", "recovered.txt", "verdict.json")
+_LINKED = (
+    "diff.txt", "workload.jlang", "console-*.log", "expected.txt", "recovered.txt", "verdict.json",
+)  # fmt: skip
+"""Files of a case's folder, the most telling first."""
 
 _Key = tuple[str, str]
 """(class name, skeleton): cases of one such pair make up a suite."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """A run of the case besides the one that counts, and why that one did not pass."""
+
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +83,23 @@ class _Case:
     """A case ready to be written; ``size`` bounds its element in bytes."""
 
     case: TestCase
-    attempts: tuple[str, ...]
-    size: int
+    retries: tuple[_Retry, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    size: int = 0
 
 
-def write_junit(store: RunStore, info: RunInfo, results: Iterable[CaseResult]) -> list[Path]:
+def write_junit(
+    store: RunStore,
+    info: RunInfo,
+    results: Iterable[CaseResult],
+    known: KnownIssues = NOTHING_KNOWN,
+) -> list[Path]:
     """Write ``junit.xml``, ``junit-002.xml`` ... into the run's folder; returns their paths.
 
     To be picked up with the pattern ``junit*.xml``. A suite that is split over several files bears
     one name in all of them, by which Jenkins joins it. Files of an earlier call are removed.
     """
-    writer = _Writer(store, info)
+    writer = _Writer(store, info, known)
     suites = writer.collect(results)
     written = [
         store.write_text(
@@ -87,9 +115,10 @@ def write_junit(store: RunStore, info: RunInfo, results: Iterable[CaseResult]) -
 class _Writer:
     """Turns the results of one run into suite elements."""
 
-    def __init__(self, store: RunStore, info: RunInfo) -> None:
+    def __init__(self, store: RunStore, info: RunInfo, known: KnownIssues) -> None:
         self._store = store
         self._info = info
+        self._known = known
         self._properties = _properties(info)
         self._detail_left = _DETAIL_LIMIT_BYTES
 
@@ -134,7 +163,7 @@ class _Writer:
         )
         element: ElementTree.Element = suite.build_xml_doc()
         for child, case in zip(element.findall("testcase"), cases, strict=True):
-            _add_attempts(child, case)
+            _complete(child, case)
         return element
 
     def _case(self, key: _Key, result: CaseResult) -> _Case:
@@ -144,18 +173,21 @@ class _Writer:
             elapsed_sec=result.elapsed_s,
             timestamp=_timestamp(result.started_unix_s),
         )
-        outcome = result.outcome
+        outcome, message = result.outcome, one_line(headline(result), _MESSAGE_CHARS)
+        issue = self._known.match(result)
         if outcome is Outcome.SKIPPED:
-            case.add_skipped_info(one_line(headline(result), _MESSAGE_CHARS))
+            case.add_skipped_info(message)
+        elif issue is not None:
+            case.add_skipped_info(one_line(f"{_known_text(issue)}: {message}", _MESSAGE_CHARS))
+            case.stdout = self._links(result, _KNOWN_LINK_CHARS)
         elif outcome is not Outcome.PASS:
-            message = one_line(headline(result), _MESSAGE_CHARS)
             text = self._detail(result)
             if outcome.is_finding:
                 case.add_failure_info(message, text, _failure_type(result))
             else:
                 case.add_error_info(message, text, outcome.value)
-            case.stdout = self._links(result)
-        return _sized(case, result.attempts)
+            case.stdout = self._links(result, _LINK_CHARS)
+        return _sized(_Case(case, _retries(result), _case_properties(result, issue)))
 
     def _detail(self, result: CaseResult) -> str:
         folder = self._store.case_folder(result.case_id)
@@ -168,14 +200,14 @@ class _Writer:
         self._detail_left -= len(text)
         return text
 
-    def _links(self, result: CaseResult) -> str | None:
+    def _links(self, result: CaseResult, most_chars: int) -> str | None:
         folder = self._store.case_folder(result.case_id).resolve()
-        names = [*_LINKED, *sorted(path.name for path in folder.glob("console-*.log"))]
         lines = ""
-        for name in names:
-            line = f"[[ATTACHMENT|{folder / name}]]\n"
-            if (folder / name).is_file() and len(lines) + len(line) <= _LINK_CHARS:
-                lines += line
+        for pattern in _LINKED:
+            for path in sorted(folder.glob(pattern)):
+                line = f"[[ATTACHMENT|{path}]]\n"
+                if len(lines) + len(line) <= most_chars:
+                    lines += line
         return xml_safe(lines) or None
 
 
@@ -189,34 +221,68 @@ def _failure_type(result: CaseResult) -> str:
 def _left(classname: str, number: int) -> _Case:
     case = TestCase("cases left for later", classname=classname)
     case.add_skipped_info(f"{number} planned cases were not begun, as asked for; resume the run")
-    return _sized(case, ())
+    return _sized(_Case(case))
 
 
 def _missing(classname: str, number: int) -> _Case:
     case = TestCase("cases without a result", classname=classname)
     message = f"{number} planned cases left no result" if number else "the run judged no case"
     case.add_error_info(message, f"{message}: it ended early\n", "missing")
-    return _sized(case, ())
+    return _sized(_Case(case))
 
 
-def _sized(case: TestCase, attempts: tuple[str, ...]) -> _Case:
-    element = TestSuite("", [case]).build_xml_doc().find("testcase")
-    sized = _Case(case, attempts, 0)
-    _add_attempts(element, sized)
-    return _Case(case, attempts, _size(element))
+def _known_text(issue: KnownIssue) -> str:
+    return f"known issue: {issue.reason} ({issue.link}, until {issue.expires})"
 
 
-def _add_attempts(element: ElementTree.Element, case: _Case) -> None:
-    """Add earlier attempts: ``flakyFailure`` where the last one passed, else ``rerunFailure``."""
+def _case_properties(result: CaseResult, issue: KnownIssue | None) -> dict[str, str]:
+    """What leads from a case in Jenkins to the finding it belongs to."""
+    mark = signature(result)
+    if mark is None:
+        return {}
+    values = {"finding": finding_id(result) or "", "signature": str(mark)}
+    if issue is not None:
+        values["known"] = issue.link
+    return {name: one_line(value, _MESSAGE_CHARS) for name, value in values.items()}
+
+
+def _retries(result: CaseResult) -> tuple[_Retry, ...]:
+    """What ended earlier attempts, and what further runs to confirm a failure came to."""
+    found = [_Retry("attempt", text) for text in result.attempts]
+    for rerun in result.reruns:
+        if rerun.verdict is None:
+            found.append(_Retry(Outcome.INFRA.value, rerun.infra_error or "no text"))
+        elif rerun.verdict is not Verdict.PASS:
+            said = [" ".join(filter(None, (c.rule, c.path, c.message))) for c in rerun.checks]
+            found.append(_Retry(rerun.verdict.value, "\n".join(said) or "no check recorded"))
+    return tuple(found[-_MOST_ATTEMPTS:])
+
+
+def _sized(case: _Case) -> _Case:
+    element = TestSuite("", [case.case]).build_xml_doc().find("testcase")
+    _complete(element, case)
+    return replace(case, size=_size(element))
+
+
+def _complete(element: ElementTree.Element, case: _Case) -> None:
+    """Add what ``junit_xml`` has not: properties, and what other runs of the case came to.
+
+    ``flakyFailure`` where the run that counts passed, else ``rerunFailure``.
+    """
     passed = not (case.case.is_failure() or case.case.is_error() or case.case.is_skipped())
-    for attempt in case.attempts[-_MOST_ATTEMPTS:]:
+    for retry in case.retries:
         child = ElementTree.SubElement(
             element,
             "flakyFailure" if passed else "rerunFailure",
-            {"message": one_line(attempt, _MESSAGE_CHARS), "type": "attempt"},
+            {"message": one_line(retry.text, _MESSAGE_CHARS), "type": retry.kind},
         )
         trace = ElementTree.SubElement(child, "stackTrace")
-        trace.text = cut_middle(attempt, _ATTEMPT_LIMIT_BYTES, "[... cut here ...]")
+        trace.text = cut_middle(retry.text, _ATTEMPT_LIMIT_BYTES, "[... cut here ...]")
+    if case.properties:
+        properties = ElementTree.Element("properties")
+        for name, value in case.properties.items():
+            ElementTree.SubElement(properties, "property", {"name": name, "value": value})
+        element.insert(0, properties)
     element.tail = "\n"
 
 
@@ -242,7 +308,7 @@ def _packed(
 
 def _document(suites: list[ElementTree.Element]) -> str:
     root = ElementTree.Element("testsuites")
-    for name in ("tests", "failures", "errors", "skipped"):
+    for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in suites)))
     root.set("time", f"{sum(float(suite.get('time', '0')) for suite in suites):.3f}")
     root.text = "\n"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -13,6 +14,15 @@ from harness.errors import (
     EXIT_INTERRUPTED,
     EXIT_PASS,
     EXIT_UNKNOWN,
+)
+from harness.findings import (
+    NOTHING_KNOWN,
+    FindingCollector,
+    KnownIssue,
+    KnownIssues,
+    Rate,
+    failure_rate,
+    finding_id,
 )
 from harness.model.case import CaseResult, Outcome
 from harness.model.verdict import Check, Verdict
@@ -68,24 +78,6 @@ def _one_line(text: str) -> str:
     return " ".join(text.split()) or "(no text)"
 
 
-@dataclass(frozen=True, slots=True)
-class FindingKey:
-    """What makes two bad cases the same finding for the reader."""
-
-    outcome: Outcome
-    rule: str
-    skeleton: str
-
-
-@dataclass(slots=True)
-class Finding:
-    """Cases of one key."""
-
-    example: CaseResult
-    """The first of them."""
-    cases: int = 0
-
-
 @dataclass(slots=True)
 class PhaseTime:
     """Time one phase took, over the cases that went through it."""
@@ -109,7 +101,13 @@ class Summary:
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     retried: int = 0
     """Cases that passed, but not at the first attempt."""
-    findings: dict[FindingKey, Finding] = field(default_factory=dict)
+    known: KnownIssues = NOTHING_KNOWN
+    known_cases: Counter[KnownIssue] = field(default_factory=Counter)
+    """Failures that the list of known issues has, by entry; they are in ``counts`` as well."""
+    known_by_finding: Counter[str] = field(default_factory=Counter)
+    new_findings: set[str] = field(default_factory=set)
+    """Ids of findings with a failure that is not known."""
+    collector: FindingCollector = field(default_factory=FindingCollector)
     phases: dict[str, PhaseTime] = field(default_factory=dict)
     case_time_s: float = 0.0
 
@@ -124,16 +122,17 @@ class Summary:
             phase = self.phases.setdefault(name, PhaseTime())
             phase.total_s += spent_s
             phase.cases += 1
-        if outcome not in (Outcome.PASS, Outcome.SKIPPED):
-            self._add_finding(outcome, result)
+        self.collector.add(result)
+        if outcome.is_finding:
+            self._add_failure(result, str(finding_id(result)))
 
-    def _add_finding(self, outcome: Outcome, result: CaseResult) -> None:
-        checks = deciding_checks(result)
-        rule = checks[0].rule if checks else "(no check)"
-        if outcome is Outcome.INFRA:
-            rule = headline(result)
-        key = FindingKey(outcome, rule, result.skeleton)
-        self.findings.setdefault(key, Finding(result)).cases += 1
+    def _add_failure(self, result: CaseResult, finding: str) -> None:
+        issue = self.known.match(result)
+        if issue is None:
+            self.new_findings.add(finding)
+        else:
+            self.known_cases[issue] += 1
+            self.known_by_finding[finding] += 1
 
     @property
     def done(self) -> int:
@@ -141,44 +140,47 @@ class Summary:
         return sum(self.counts.values())
 
     @property
-    def different_findings(self) -> int:
-        """Findings of the target, not of the harness's own trouble."""
-        return sum(key.outcome.is_finding for key in self.findings)
+    def failures(self) -> int:
+        """Cases that speak against what is tested, known ones included."""
+        return sum(count for outcome, count in self.counts.items() if outcome.is_finding)
+
+    @property
+    def rate(self) -> Rate:
+        """What is known of the rate of failures, from the cases that came to a verdict."""
+        return failure_rate(self.failures, self.counts[Outcome.PASS] + self.failures)
 
     @property
     def missing(self) -> int:
         """Planned cases that left no result: the run stopped early, or lost them."""
         return max(0, self.planned - self.done - self.left)
 
-    def ranked_findings(self) -> list[tuple[FindingKey, Finding]]:
-        """Findings, the kinds that matter most first, then by number of cases."""
-        order = [
-            Outcome.FAIL, Outcome.FLAKY, Outcome.CONTROL_FAIL, Outcome.INFRA, Outcome.UNKNOWN,
-        ]  # fmt: skip
-        return sorted(
-            self.findings.items(),
-            key=lambda item: (order.index(item[0].outcome), -item[1].cases, item[0].rule),
-        )
-
     def ranked_phases(self) -> list[tuple[str, PhaseTime]]:
         """Phases, the one that took longest first."""
         return sorted(self.phases.items(), key=lambda item: -item[1].total_s)
 
     def exit_code(self) -> int:
-        """Findings before infrastructure errors before unknown; 0 needs at least one pass.
+        """Findings before infrastructure errors before unknown; 0 needs a case that was judged.
 
-        A finding stands whatever else went wrong, so it comes first. An infrastructure error comes
+        A finding stands whatever else went wrong, so it comes first; those on the list of known
+        issues were looked at before and do not count here. An infrastructure error comes
         before an unknown because it is the likelier cause of it and the one to mend first. Planned
         cases without a result are as unknown as those whose evidence was not enough, and so is a
         run in which nothing was judged at all.
         """
-        if any(self.counts[outcome] for outcome in Outcome if outcome.is_finding):
+        if self.new_findings:
             return EXIT_FINDINGS
         if self.counts[Outcome.INFRA]:
             return EXIT_INFRA
-        if self.counts[Outcome.UNKNOWN] or self.missing or not self.counts[Outcome.PASS]:
+        judged = self.counts[Outcome.PASS] + self.failures
+        if self.counts[Outcome.UNKNOWN] or self.missing or not judged:
             return EXIT_UNKNOWN
         return EXIT_PASS
+
+    def meaning(self, code: int) -> str:
+        """What ``code`` says of this run."""
+        if code == EXIT_PASS and self.known_cases:
+            return "all cases passed but those that are known to fail"
+        return EXIT_MEANING.get(code, "the run itself failed")
 
     def counts_text(self) -> str:
         """``12 pass, 1 fail, 0 unknown, 0 infra`` and whatever else is not zero."""
@@ -187,6 +189,8 @@ class Summary:
         for outcome in (Outcome.FLAKY, Outcome.CONTROL_FAIL, Outcome.SKIPPED):
             if self.counts[outcome]:
                 parts.append(f"{self.counts[outcome]} {outcome}")
+        if known := self.known_cases.total():
+            parts.append(f"{known} of the failures known")
         if self.retried:
             parts.append(f"{self.retried} of the passes retried")
         return ", ".join(parts)

@@ -26,6 +26,7 @@ from harness.events import (
     RunStarted,
     Warned,
 )
+from harness.findings import NOTHING_KNOWN, KnownIssues
 from harness.model.case import CaseResult, Outcome, RunInfo
 from harness.oracle.diff import diff_lines, expected_tree_text, recovered_tree_text
 from harness.report.evidence_text import round_text
@@ -59,17 +60,19 @@ def run_campaign(
     bus: EventBus,
     before_end: Callable[[], None] | None = None,
     resumed: Run | None = None,
+    known: KnownIssues = NOTHING_KNOWN,
 ) -> RunOutcome:
     """Run the cases of ``plan`` and record them; ``before_end`` is called while the pairs are up.
 
-    ``resumed`` is the stored run that goes on; ``plan`` is then what has no result in it.
+    ``resumed`` is the stored run that goes on; ``plan`` is then what has no result in it. Failures
+    that are ``known`` count, but are no reason for exit code 1.
     InfraError when no guest can be had at all, before any case ran or at the end of the record.
     """
     with laboratory(options, lambda text: bus.publish(PhaseNote(text))) as lab:
         info = _describe(plan, options, lab)
         with _open(info, options, resumed) as (store, info):
             bus.publish(RunStarted(info, store.path))
-            campaign = _Campaign(store, info, options, bus)
+            campaign = _Campaign(store, info, options, bus, known)
             campaign.recall()
             campaign.work(lab, plan, before_end)
             try:
@@ -135,12 +138,19 @@ def _describe(plan: Plan, options: RunOptions, lab: Laboratory) -> RunInfo:
 class _Campaign:
     """The state of a run under way, shared by its workers."""
 
-    def __init__(self, store: RunStore, info: RunInfo, options: RunOptions, bus: EventBus) -> None:
+    def __init__(
+        self,
+        store: RunStore,
+        info: RunInfo,
+        options: RunOptions,
+        bus: EventBus,
+        known: KnownIssues,
+    ) -> None:
         self._store = store
         self._info = info
         self._options = options
         self._bus = bus
-        self._summary = Summary(planned=info.planned)
+        self._summary = Summary(planned=info.planned, known=known)
         self._stop = threading.Event()
         self._enough = False
         """Whether the run was told to end here; the cases not begun are left, not missing."""
@@ -242,7 +252,7 @@ class _Campaign:
         most = self._options.max_findings
         with self._lock:
             late = self._late()
-            full = most is not None and self._summary.different_findings >= most
+            full = most is not None and len(self._summary.new_findings) >= most
             if (late or full) and not self._stop.is_set():
                 self._enough = True
                 self._stop.set()
@@ -277,7 +287,7 @@ class _Campaign:
             exit_code=code,
         )
         self._store.write_info(info)
-        write_junit(self._store, info, load_run(self._store.path).results())
+        write_junit(self._store, info, load_run(self._store.path).results(), self._summary.known)
         self._bus.publish(RunEnded(info, self._store.path))
         if self._error is not None:
             raise self._error

@@ -72,6 +72,8 @@ class RunOptions:
     """No case is begun once so many different findings are there."""
     confirm: int = 0
     """How often a case that failed is run again, to see whether it fails each time."""
+    known: Path | None = None
+    """List of known issues: failures on it are no reason for exit code 1."""
     keep_pair: bool = False
     timeout_s: float = DEFAULT_TIMEOUT_S
     boot_timeout_s: float = DEFAULT_BOOT_TIMEOUT_S

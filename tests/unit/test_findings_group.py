@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from report_cases import STARTED, result
+
 from harness.findings import FindingCollector, finding_id, findings
 from harness.model.case import CaseId, CaseResult, Outcome, Rerun
 from harness.model.device import DeviceDigest
 from harness.model.evidence import CaseEvidence
 from harness.model.verdict import Check, Verdict
-from tests.unit.report_cases import STARTED, result
 
 
 def failing(number: int = 1, *rules: str, **fields: Any) -> CaseResult:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from report_cases import result
 
 from harness.errors import UsageError
 from harness.findings import Signature, signature
@@ -13,7 +14,6 @@ from harness.model.case import CaseResult
 from harness.model.device import DeviceDigest
 from harness.model.evidence import CaseEvidence, CrashEvidence, Drain
 from harness.model.verdict import Check, Verdict
-from tests.unit.report_cases import result
 
 TWO_POINTS = """\
 open foo O_RDWR|O_CREAT 0777
@@ -178,6 +178,7 @@ def test_infrastructure_errors_of_one_kind_look_alike() -> None:
         Signature("creat-rename", "fsync", "lost", "data"),
         Signature("(damaged)", "none", "unknown", "store/damaged"),
         Signature("a:b c", "%", '"', "ünïcode\x00\n*"),
+        Signature("\udcff", "\ud800", "\udcff\udc80", "\U0001fffe"),
     ],
 )
 def test_text_of_a_signature_reads_back(mark: Signature) -> None:

@@ -24,7 +24,11 @@ LIBRARIES = {
     "click": ("harness/cli/",),
     "libvirt": ("harness/vm/libvirt.py",),
     "junit_xml": ("harness/report/junit.py",),
-    "rich": ("harness/report/console.py", "harness/cli/suites.py"),
+    "rich": (
+        "harness/report/console.py",
+        "harness/report/finding_tables.py",
+        "harness/cli/suites.py",
+    ),
     # Python's own, but there is one wrapper around it.
     "subprocess": ("harness/proc.py",),
     # Not used by any file yet.

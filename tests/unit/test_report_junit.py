@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from report_cases import info, result
 
+from harness.findings import KnownIssue, KnownIssues, finding_id
 from harness.model.case import CaseId, CaseResult, Rerun
 from harness.model.verdict import Check, Verdict
 from harness.report import junit
@@ -50,6 +52,7 @@ def text_of(element: ElementTree.Element, path: str) -> str:
         (result(1, Verdict.FAIL, control=Verdict.FAIL), "failure", "control-fail"),
         (result(1, Verdict.UNKNOWN), "error", "unknown"),
         (result(1, None), "error", "infra"),
+        (result(1, Verdict.FAIL, reruns=(Rerun(Verdict.PASS),)), "failure", "flaky"),
         (result(1, Verdict.SKIPPED), "skipped", "skipped"),
         # Nothing recorded that says why: still anything but a pass.
         (result(1, Verdict.FAIL, checks=()), "failure", "fail"),
@@ -142,6 +145,66 @@ def test_a_fail_that_does_not_repeat_is_a_failure_all_the_same(store: RunStore) 
     assert "guest backup is gone" in (failure.text or "")
 
 
+def test_reruns_that_did_not_pass_show(store: RunStore) -> None:
+    failed = Check("content/persisted", Verdict.FAIL, "foo", message="gone")
+    reruns = (
+        Rerun(Verdict.FAIL, (failed,)),
+        Rerun(Verdict.PASS),
+        Rerun(Verdict.UNKNOWN),
+        Rerun(None, infra_error=HOSTILE),
+    )
+    case = only_case(store, result(1, Verdict.FAIL, reruns=reruns))
+    shown = [(each.get("type"), each.get("message")) for each in case.findall("rerunFailure")]
+    assert shown[:2] == [("fail", "content/persisted foo gone"), ("unknown", "no check recorded")]
+    assert shown[2][0] == "infra"
+    assert len(shown) == 3
+    assert case.find("flakyFailure") is None
+
+
+KNOWN = KnownIssues(
+    "known.toml",
+    (
+        KnownIssue(
+            1, "being mended", "https://example.org/7", date(2027, 2, 1),
+            signature="creat:*:lost:data",
+        ),
+    ),
+)  # fmt: skip
+
+
+def test_a_known_failure_is_skipped_as_expected_failures_are(store: RunStore) -> None:
+    failed = result(1, Verdict.FAIL)
+    store.write_case(failed, CaseTexts(diff="x" * 10, consoles={"backup": "Oops"}))
+    other = result(2, Verdict.FAIL, skeleton="link")
+    unknown = result(3, Verdict.UNKNOWN)
+    (path,) = write_junit(store, info(3), [failed, other, unknown], KNOWN)
+    first, third, second = cases([path])
+    skipped = first.find("skipped")
+    assert skipped is not None
+    assert skipped.get("message") == (
+        "known issue: being mended (https://example.org/7, until 2027-02-01):"
+        " size/persisted: A/foo: size differs"
+    )
+    assert first.find("failure") is None
+    # The plugin keeps little of the output of a case that does not fail.
+    assert len(text_of(first, "system-out")) <= 500
+    assert second.find("failure") is not None
+    assert third.find("error") is not None
+    assert ElementTree.parse(path).getroot().get("failures") == "1"
+
+
+def test_a_case_leads_to_its_finding(store: RunStore) -> None:
+    failed = result(1, Verdict.FAIL)
+    (case,) = cases(write_junit(store, info(), [failed], KNOWN))
+    found = {each.get("name"): each.get("value") for each in case.iter("property")}
+    assert found == {
+        "finding": finding_id(failed),
+        "signature": "creat:fsync:lost:data",
+        "known": "https://example.org/7",
+    }
+    assert only_case(store, result(1)).find("properties") is None
+
+
 def test_the_text_says_how_to_replay_and_what_was_found(store: RunStore) -> None:
     failed = result(1, Verdict.FAIL)
     store.write_case(failed, CaseTexts(diff="-size 4096\n+size 0\n"))
@@ -163,8 +226,16 @@ def test_logs_are_linked_where_jenkins_keeps_the_line(store: RunStore) -> None:
     folder = store.write_case(failed, CaseTexts(diff="x", consoles={"backup": "Oops"}))
     linked = text_of(only_case(store, failed), "system-out")
     assert linked.splitlines()[0] == f"[[ATTACHMENT|{folder.resolve()}/diff.txt]]"
-    assert len(linked) <= 500
-    assert all(line.endswith("]]") for line in linked.splitlines())
+    names = [line.removesuffix("]]").rpartition("/")[2] for line in linked.splitlines()]
+    assert names == [
+        "diff.txt",
+        "workload.jlang",
+        "console-backup.log",
+        "expected.txt",
+        "recovered.txt",
+        "verdict.json",
+    ]
+    assert len(linked) <= 50_000
     assert only_case(store, result(2, Verdict.FAIL)).find("system-out") is None
 
 

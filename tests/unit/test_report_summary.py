@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import itertools
 import logging
+from datetime import date
 
 import pytest
 from report_cases import result
 
 from harness.events import Event, EventBus, Warned
+from harness.findings import KnownIssue, KnownIssues
 from harness.model.case import CaseResult, Outcome, Rerun
 from harness.model.verdict import Check, Verdict
 from harness.report.summary import EXIT_MEANING, Summary, headline
@@ -64,33 +66,65 @@ def test_a_case_that_passes_is_not_touched_by_the_control_arm() -> None:
     assert result(1, P, control=F).outcome is Outcome.PASS
 
 
-def test_findings_are_grouped_by_rule_and_skeleton() -> None:
-    other = (Check("name/persisted", F),)
+def test_findings_are_put_together_by_cause() -> None:
+    other = (Check("mount", F),)
     summary = summed(
         result(1, F),
-        result(2, F),
+        result(2, F, checks=other),
         result(3, F, skeleton="link"),
-        result(4, F, checks=other),
         result(5, U),
         result(6),
         result(7, S),
     )
     ranked = [
-        (
-            key.outcome.value,
-            key.rule,
-            key.skeleton,
-            finding.cases,
-            str(finding.example.case_id)[9:15],
-        )
-        for key, finding in summary.ranked_findings()
+        (one.outcome.value, one.violation, one.cases, str(one.smallest.case_id)[9:15])
+        for one in summary.collector.ranked()
     ]
     assert ranked == [
-        ("fail", "size/persisted", "creat", 2, "000001"),
-        ("fail", "name/persisted", "creat", 1, "000004"),
-        ("fail", "size/persisted", "link", 1, "000003"),
-        ("unknown", "size/persisted", "creat", 1, "000005"),
+        ("fail", "lost", 2, "000001"),
+        ("fail", "unrecoverable", 1, "000002"),
+        ("unknown", "unknown", 1, "000005"),
     ]
+
+
+KNOWN = KnownIssues(
+    "known.toml",
+    (
+        KnownIssue(
+            1, "mended soon", "https://example.org", date(2027, 2, 1), signature="creat:*:lost:data"
+        ),
+    ),
+)
+
+
+def test_what_is_known_counts_and_is_no_reason_for_exit_code_1() -> None:
+    summary = Summary(known=KNOWN)
+    for each in (result(1, F), result(2, F), result(3)):
+        summary.add(each)
+    assert summary.exit_code() == 0
+    assert summary.meaning(0) == "all cases passed but those that are known to fail"
+    assert summary.counts_text() == "1 pass, 2 fail, 0 unknown, 0 infra, 2 of the failures known"
+    assert (summary.rate.failures, summary.rate.cases) == (2, 3)
+    assert not summary.new_findings
+    summary.add(result(4, F, skeleton="link"))
+    assert summary.exit_code() == 1
+    assert len(summary.new_findings) == 1
+
+
+@pytest.mark.parametrize(("verdict", "code"), [(U, 2), (None, 3)])
+def test_what_is_known_hides_neither_unknown_nor_infrastructure(
+    verdict: Verdict | None, code: int
+) -> None:
+    summary = Summary(known=KNOWN)
+    for each in (result(1, F), result(2, verdict)):
+        summary.add(each)
+    assert summary.exit_code() == code
+
+
+def test_a_run_of_known_failures_alone_was_judged() -> None:
+    summary = Summary(known=KNOWN)
+    summary.add(result(1, F))
+    assert summary.exit_code() == 0
 
 
 def test_time_is_added_up_by_phase() -> None:
@@ -140,8 +174,8 @@ def test_a_fail_that_does_not_repeat_is_flaky_and_still_a_finding() -> None:
     assert headline(flaky).endswith("; failed in 2 of 3 runs")
     summary = summed(result(2), flaky)
     assert summary.exit_code() == 1
-    assert summary.different_findings == 1
-    assert summary.ranked_findings()[0][0].outcome is Outcome.FLAKY
+    assert len(summary.new_findings) == 1
+    assert summary.collector.ranked()[0].outcome is Outcome.FLAKY
     assert summary.counts_text() == "1 pass, 0 fail, 0 unknown, 0 infra, 1 flaky"
 
 

@@ -139,8 +139,8 @@ def test_time_budget_leaves_cases_that_resume_takes_up(
 
 def test_max_findings(rig: Rig) -> None:
     rig.world.rules.append(forgets_files)
-    assert rig.run(max_findings=2).exit_code == EXIT_FINDINGS
-    assert 2 <= rig.outcomes().count(Outcome.CONTROL_FAIL) < ALL
+    assert rig.run(max_findings=1).exit_code == EXIT_FINDINGS
+    assert 1 <= rig.outcomes().count(Outcome.CONTROL_FAIL) < ALL
     assert rig.record().info.left == ALL - len(rig.outcomes())
 
 
