@@ -43,5 +43,9 @@ class GuestLostError(InfraError):
     """A guest stopped answering or its domain ended while it was needed."""
 
 
+class OverdueError(GuestLostError):
+    """A guest had not answered when the time for it was up; it may still be at work."""
+
+
 class AgentError(InfraError):
     """The agent answered, but refused or failed a command that must not fail."""

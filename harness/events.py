@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from harness.model.case import CaseId, CaseResult, Rerun, RunInfo
@@ -82,6 +83,28 @@ class PairLost:
     reason: str
 
 
+class Watched(StrEnum):
+    """What took too long."""
+
+    GUEST = "guest"
+    """It gives no sign of life."""
+    CASE = "case"
+    """Its time is up, though its guests may be well."""
+    RUN = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogFired:
+    """Something took too long; what follows, such as a pair that is replaced, is told as ever."""
+
+    what: Watched
+    text: str
+    """Names guest or case, what it was at, and for how long."""
+    pair: int | None = None
+    console: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Guest -> its last console lines, at that moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class Warned:
     """The run goes on, but the reader of its result has to know this."""
@@ -106,6 +129,7 @@ Event = (
     | CaseRerun
     | CaseEnded
     | PairLost
+    | WatchdogFired
     | Warned
     | RunEnded
 )

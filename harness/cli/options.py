@@ -16,6 +16,7 @@ from harness.run.filesystems import FILE_SYSTEMS
 from harness.run.options import (
     DEFAULT_BOOT_TIMEOUT_S,
     DEFAULT_CONFIRM,
+    DEFAULT_HEARTBEAT_S,
     DEFAULT_TIMEOUT_S,
     AcceleratorChoice,
     Encryption,
@@ -105,6 +106,9 @@ def machine_options(command: Command) -> Command:
                          help=f"per case  [default: {DEFAULT_TIMEOUT_S:.0f}{_TIMES}]"),
             click.option("--boot-timeout-s", type=_SECONDS,
                          help=f"per pair  [default: {DEFAULT_BOOT_TIMEOUT_S:.0f}{_TIMES}]"),
+            click.option("--heartbeat-s", type=click.IntRange(0, 3600),
+                         help="a guest without a sign of life for so long hangs; 0: do not ask"
+                              f"  [default: {DEFAULT_HEARTBEAT_S:.0f}{_TIMES}]"),
             click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
                          help="run store  [default: reports/ of the checkout]"),
             state_dir_option,
@@ -143,6 +147,8 @@ def selection_options(command: Command) -> Command:
             click.option("--fail-fast", is_flag=True, help="stop at the first case not passed"),
             click.option("--time-budget", "time_budget_s", callback=parse_duration, metavar="TIME",
                          help="begin no case after this time: 90s, 30m, 6h"),
+            click.option("--time-limit", "time_limit_s", callback=parse_duration, metavar="TIME",
+                         help="end the run after this time, whatever is under way"),
             click.option("--max-findings", type=_POSITIVE, metavar="N",
                          help="begin no case once there are N different findings"),
             known_option,

@@ -27,6 +27,7 @@ from harness.run.endurance import schedule
 from harness.run.endurance.plan import EndurancePlan
 from harness.run.options import (
     DEFAULT_BOOT_TIMEOUT_S,
+    DEFAULT_HEARTBEAT_S,
     DEFAULT_TIMEOUT_S,
     AcceleratorChoice,
     Encryption,
@@ -37,7 +38,11 @@ from harness.run.plan import ExercisePlan, Plan, WorkloadPlan
 from harness.run.resume import resume_run
 from harness.run.targets import check_target
 
-_TIMEOUTS = {"timeout_s": DEFAULT_TIMEOUT_S, "boot_timeout_s": DEFAULT_BOOT_TIMEOUT_S}
+_TIMEOUTS = {
+    "timeout_s": DEFAULT_TIMEOUT_S,
+    "boot_timeout_s": DEFAULT_BOOT_TIMEOUT_S,
+    "heartbeat_s": DEFAULT_HEARTBEAT_S,
+}
 
 
 @click.command()

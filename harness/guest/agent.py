@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.deadline import Deadline
-from harness.errors import AgentError, GuestLostError
+from harness.errors import AgentError, GuestLostError, OverdueError
 from harness.guest.ports import ByteChannel, CompanionEndedError
 from harness.guest.protocol import (
     PROTOCOL_VERSION,
@@ -47,6 +48,7 @@ __all__ = [
 Words = Sequence[str]
 """One command: its name and arguments, each any text without NUL."""
 
+_SHOWN_CHARS = 80
 HELLO_INTERVAL_S = 0.5
 """A greeting sent before the guest has opened its port may be lost: send it again."""
 
@@ -165,6 +167,15 @@ class Agent:
         self._frames: deque[Frame] = deque()
         # Frames left over from another client's session must not look like answers to this one.
         self._last_id = secrets.randbits(32)
+        self._asked = ""
+        self._asked_s = 0.0
+
+    @property
+    def doing(self) -> str:
+        """What it was asked to do and has not answered yet, for people; empty if nothing."""
+        if not self._asked:
+            return ""
+        return f"{self._asked}, asked {time.monotonic() - self._asked_s:.0f} s ago"
 
     def hello(self, deadline: Deadline) -> Hello:
         """Greet until the agent answers, dropping whatever an earlier host left in the stream.
@@ -180,7 +191,10 @@ class Agent:
                 frame = self._await(request_id, attempt)
             except TimeoutError:
                 if deadline.expired:
-                    raise self._lost(f"no answer in time: {deadline}") from None
+                    raise OverdueError(
+                        f"agent of guest {self.name}: no answer in time: {deadline}",
+                        hint=self._hint,
+                    ) from None
                 continue
             if frame.type == FrameType.HELLO:
                 return _parse_hello(self.name, frame.payload)
@@ -199,6 +213,7 @@ class Agent:
         passes, ``AgentError`` when the agent refuses the request.
         """
         request_id = self._next_id()
+        self._asked, self._asked_s = _shown(lines), time.monotonic()
         self._send(Frame(FrameType.REQUEST, request_id, encode_script(lines)), deadline)
         while True:
             frame = self._await_or_lost(request_id, deadline)
@@ -206,6 +221,7 @@ class Agent:
                 raise AgentError(f"agent of guest {self.name}: {_text(frame.payload)}")
             try:
                 if frame.type == FrameType.RESPONSE:
+                    self._asked = ""
                     return ScriptResult(_results(parse_blocks(frame.payload), lines))
                 if frame.type != FrameType.EVENT:
                     continue
@@ -219,6 +235,7 @@ class Agent:
                 go = on_load(LoadReport(*report))
             elif event is not None and on_event is not None:
                 go = on_event(event)
+                self._asked = f"{_shown(lines)}, past line {event.line} of its workload"
             self._send(Frame(FrameType.CONTINUE, request_id, b"go" if go else b"stop"), deadline)
 
     def run(self, words: Words, deadline: Deadline) -> CommandResult:
@@ -263,9 +280,11 @@ class Agent:
         return self._last_id
 
     def _lost(self, why: str) -> GuestLostError:
-        return GuestLostError(
-            f"agent of guest {self.name}: {why}", hint=f"see the console log of guest {self.name}"
-        )
+        return GuestLostError(f"agent of guest {self.name}: {why}", hint=self._hint)
+
+    @property
+    def _hint(self) -> str:
+        return f"see the console log of guest {self.name}"
 
     def _send(self, frame: Frame, deadline: Deadline) -> None:
         try:
@@ -286,7 +305,11 @@ class Agent:
         try:
             return self._await(request_id, deadline)
         except TimeoutError as error:
-            raise self._lost(f"no answer in time: {deadline}") from error
+            raise OverdueError(
+                f"agent of guest {self.name}: no answer in time: {deadline}; at work on"
+                f" {self.doing}",
+                hint=self._hint,
+            ) from error
 
     def _await(self, request_id: int, deadline: Deadline) -> Frame:
         """The next frame of ``request_id``; frames of earlier requests are dropped.
@@ -309,6 +332,12 @@ class Agent:
             if not data:
                 raise self._lost(f"channel closed, while waiting for {deadline}")
             self._frames.extend(self._reader.feed(data))
+
+
+def _shown(lines: Sequence[Words]) -> str:
+    """A script in a few words: its first command, and how many follow."""
+    first = " ".join(lines[0])[:_SHOWN_CHARS] if lines else ""
+    return f"`{first}`" + (f" and {len(lines) - 1} more commands" if len(lines) > 1 else "")
 
 
 def _text(payload: bytes) -> str:

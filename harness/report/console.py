@@ -37,6 +37,7 @@ from harness.events import (
     RunEnded,
     RunStarted,
     Warned,
+    WatchdogFired,
 )
 from harness.findings import NOTHING_KNOWN, Finding, KnownIssues
 from harness.model.case import CaseResult, Outcome, Rerun, RunInfo
@@ -52,6 +53,9 @@ _LINE_CHARS = 300
 _MOST_SHOWN = 50
 """Cases listed while the run goes on; the rest is in the findings at the end."""
 _MOST_FINDINGS = 20
+_OVERDUE_CHARS = 900
+_CONSOLE_LINES = 5
+"""Of a guest's console, where something took too long."""
 
 
 def new_console() -> Console:
@@ -103,6 +107,8 @@ class ConsoleReporter:
                 self._line(f"again {case_id}: ", _came_to(rerun), "yellow")
             case PairLost(pair=pair, reason=reason):
                 self._line(f"pair {pair} lost: ", reason, "yellow")
+            case WatchdogFired():
+                self._overdue(event)
             case Warned(text=text):
                 self._line("warning: ", text, "yellow")
             case RunEnded():
@@ -186,6 +192,14 @@ class ConsoleReporter:
         if self._shown == _MOST_SHOWN:
             self._line("", "further cases that do not pass are only counted here")
 
+    def _overdue(self, event: WatchdogFired) -> None:
+        where = "" if event.pair is None else f" of pair {event.pair}"
+        head = f"{event.what}{where} is overdue: "
+        self._line(head, event.text, "bold yellow", _OVERDUE_CHARS)
+        for guest, lines in event.console.items():
+            for line in lines[-_CONSOLE_LINES:]:
+                self._line(f"  {guest}: ", line, "dim")
+
     def _progress_line(self) -> str:
         done, planned = self._summary.done, self._summary.planned
         if not planned:
@@ -199,9 +213,9 @@ class ConsoleReporter:
     def _rate(self) -> str:
         return f"{(self._summary.done - self._earlier) / max(self.cases_s, 1e-3):.1f}/s"
 
-    def _line(self, head: str, text: str, style: str = "") -> None:
-        line = Text(one_line(head, _LINE_CHARS), style)
-        line.append((" " if head else "") + one_line(text, _LINE_CHARS), "")
+    def _line(self, head: str, text: str, style: str = "", most: int = _LINE_CHARS) -> None:
+        line = Text(one_line(head, most), style)
+        line.append((" " if head else "") + one_line(text, most), "")
         self._console.print(line, soft_wrap=True)
 
 

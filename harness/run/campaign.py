@@ -9,7 +9,7 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from harness.events import (
     RunEnded,
     RunStarted,
     Warned,
+    WatchdogFired,
+    Watched,
 )
 from harness.findings import NOTHING_KNOWN, KnownIssues
 from harness.model.case import CaseResult, Outcome, RunInfo
@@ -184,7 +186,7 @@ class _Campaign:
         for thread in threads:
             thread.start()
         try:
-            self._wait(ended)
+            self._wait(ended, workers)
             if before_end is not None and not self.interrupted:
                 self._pause(before_end)
         finally:
@@ -194,7 +196,20 @@ class _Campaign:
             for thread in threads:
                 thread.join()
 
-    def _wait(self, ended: list[threading.Event]) -> None:
+    def _run_over(self, workers: Sequence[Worker]) -> bool:
+        """Whether the time of the whole run is up: nothing is waited for any more."""
+        limit_s = self._options.time_limit_s
+        if limit_s is None or _clock() - self._began_s < limit_s:
+            return False
+        self._enough = True
+        self._stop.set()
+        for worker in workers:
+            text = f"the run is over after {limit_s:g} s; left under way: {worker.doing()}"
+            fired = WatchdogFired(Watched.RUN, text, worker.number, worker.consoles())
+            self._bus.publish(fired)
+        return True
+
+    def _wait(self, ended: list[threading.Event], workers: Sequence[Worker]) -> None:
         """Wait for the workers; Ctrl-C lets each finish its case, a second one does not.
 
         Not by joining the threads: a join that Ctrl-C interrupts takes a thread that goes on for
@@ -203,7 +218,8 @@ class _Campaign:
         while True:
             try:
                 while not all(end.wait(_POLL_S) for end in ended):
-                    pass
+                    if self._run_over(workers):
+                        return
                 return
             except KeyboardInterrupt:
                 if self.interrupted:

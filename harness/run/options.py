@@ -12,6 +12,9 @@ from harness.model.case import OptionValue
 
 DEFAULT_TIMEOUT_S = 120.0
 DEFAULT_BOOT_TIMEOUT_S = 120.0
+DEFAULT_HEARTBEAT_S = 30.0
+"""Every few seconds a process in the guest answers. An emulated guest on a busy host was never seen
+to need longer than a few of them."""
 DEFAULT_CONFIRM = 2
 """Costs two more runs of each failing case and nothing of any other; what fails in half of its runs
 is still told from what fails always in three cases out of four."""
@@ -77,6 +80,10 @@ class RunOptions:
     keep_pair: bool = False
     timeout_s: float = DEFAULT_TIMEOUT_S
     boot_timeout_s: float = DEFAULT_BOOT_TIMEOUT_S
+    heartbeat_s: float = 0.0
+    """A guest that gives no sign of life for so long is hung; 0: none are asked for."""
+    time_limit_s: float | None = None
+    """The run ends so long after its start, whatever is under way; that is left as well."""
     encryption: Encryption = Encryption.ON
     defect: str | None = None
     impostor: Impostor | None = None

@@ -17,7 +17,8 @@ from harness.run.plan import Case, Plan
 
 FREE = frozenset(
     ("accel", "connect", "pairs", "keep_pair", "fail_fast", "timeout_s", "boot_timeout_s",
-     "time_budget_s", "max_findings", "confirm", "known", "state_dir")
+     "time_budget_s", "max_findings", "confirm", "heartbeat_s", "time_limit_s", "known",
+     "state_dir")
 )  # fmt: skip
 """Options that decide how cases are run, not which: they may differ when a run is resumed."""
 _ENUMS: Mapping[str, type[StrEnum]] = {
@@ -27,7 +28,7 @@ _ENUMS: Mapping[str, type[StrEnum]] = {
 }
 _PATHS = ("out", "state_dir", "workload", "known")
 # What one invocation was told to do before it ends says nothing about the next.
-_ONCE = ("time_budget_s", "max_findings", "fail_fast", "keep_pair")
+_ONCE = ("time_budget_s", "time_limit_s", "max_findings", "fail_fast", "keep_pair")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.deadline import Deadline
-from harness.errors import AgentError, GuestLostError, InfraError
-from harness.events import CaseRerun, CaseRetried, CaseStarted, Event, PairLost, PhaseNote
+from harness.errors import AgentError, GuestLostError, InfraError, OverdueError
+from harness.events import (
+    CaseRerun,
+    CaseRetried,
+    CaseStarted,
+    Event,
+    PairLost,
+    PhaseNote,
+    Warned,
+    WatchdogFired,
+    Watched,
+)
 from harness.guest.protocol import ProtocolError
-from harness.model.case import MOST_RERUN_CHECKS, CaseResult, Rerun
+from harness.model.case import MOST_RERUN_CHECKS, CaseId, CaseResult, Rerun
 from harness.model.evidence import CaseEvidence
 from harness.model.verdict import Check, Verdict, merge
 from harness.oracle import judge_case
@@ -25,6 +35,7 @@ from harness.run.options import Encryption, RunOptions
 from harness.run.pair import Guest, Pair, PairBuilder
 from harness.run.plan import Case
 from harness.run.targets import CONTROL, make_target
+from harness.run.watch import EVERY_S, Pulse, Watch
 
 ATTEMPTS = 3
 """How often a case, or the confirmation of one, is tried while only infrastructure errors come."""
@@ -48,7 +59,9 @@ class Worker:
     ) -> None:
         """``in_a_hurry`` says whether the run ends: nothing is run only to confirm then."""
         self.number = number
-        self._builder = builder
+        listens = bool(options.heartbeat_s) and not self.ends_guests
+        self._builder = replace(builder, side_channels=True) if listens else builder
+        self._listens = listens
         self._options = options
         self._publish = publish
         self._in_a_hurry = in_a_hurry
@@ -57,6 +70,11 @@ class Worker:
         self._boots = 0
         self._ready = False
         self._closed = False
+        self._watch: Watch | None = None
+        self._hung: tuple[str, str] | None = None
+        """Name of the guest that gave no sign of life, and what is to be said about it."""
+        self._case: tuple[CaseId, float] | None = None
+        """The case under way, and since when."""
 
     def run(self, case: Case) -> CaseResult:
         """The result of ``case``; InfraError when no target could ever be set up on a pair."""
@@ -107,7 +125,26 @@ class Worker:
         self._closed = True
         self._end_pair()
 
+    def doing(self) -> str:
+        """What is under way, for people; from any thread."""
+        case, pair = self._case, self._pair
+        if case is None:
+            return "nothing"
+        text = f"case {case[0]} for {time.monotonic() - case[1]:.0f} s"
+        for guest in pair.guests if pair is not None else ():
+            if doing := guest.agent.doing:
+                text += f"; guest {guest.name} is at work on {doing}"
+        return text
+
+    def consoles(self) -> dict[str, tuple[str, ...]]:
+        """Guest -> its last console lines."""
+        return self._console()
+
     def _end_pair(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+        self._hung = None
         pair, self._pair = self._pair, None
         if pair is not None:
             pair.close()
@@ -123,6 +160,7 @@ class Worker:
             started_unix_s=time.time(),
         )
         started = time.perf_counter()
+        self._case = (case.case_id, time.monotonic())
         try:
             # Booting and setting up is shared by many cases and belongs to none of them.
             play = self._prepare(case)
@@ -133,6 +171,8 @@ class Worker:
             result = self._broken(blank, error)
         else:
             result = self._judged(blank, case, observed)
+        finally:
+            self._case = None
         return replace(result, elapsed_s=time.perf_counter() - started)
 
     def _prepare(self, case: Case) -> Callable[[], Observation]:
@@ -182,14 +222,17 @@ class Worker:
         ``told`` is what of it has been read already.
         """
         guests = self._pair.guests if self._pair is not None else ()
-        ended = self._missing(Guest.is_ending)
+        said = self._overdue(error)
+        # Of two guests that are gone because one was hung, the hung one is to be asked why.
+        hung = self._hung
+        ended = self._missing(Guest.is_ending) if hung is None else [hung[0]]
         console = self._console()
         reports = {
             guest.name: (*(told or {}).get(guest.name, ()),
                          *observe.report_texts(guest.kernel_reports()))
             for guest in guests
         }  # fmt: skip
-        self._lose(str(error))
+        self._lose(said)
         if found := blame.findings(reports, ended):
             checks = [
                 Check("console", Verdict.FAIL, name, found=text, message=f"the kernel of {name}"
@@ -203,8 +246,44 @@ class Worker:
                 evidence=CaseEvidence(crashes=(), console=found),
                 console=console,
             )
-        state = f" (guest {' and '.join(ended)} has ended)" if ended else ""
-        return replace(blank, infra_error=f"{error}{state}", console=console)
+        state = f" (guest {' and '.join(ended)} has ended)" if ended and hung is None else ""
+        return replace(blank, infra_error=f"{said}{state}", console=console)
+
+    def _overdue(self, error: Exception) -> str:
+        """What to say of ``error``; one that says that time was up is told before all else."""
+        if self._hung is not None:
+            return self._hung[1]
+        if not isinstance(error, OverdueError):
+            return str(error)
+        text = f"{error}; {self._signs_of_life()}"
+        self._publish(WatchdogFired(Watched.CASE, text, self.number, self._console()))
+        return text
+
+    def _signs_of_life(self) -> str:
+        if self._watch is None:
+            return "no signs of life were asked for"
+        ago = [f"{name} {since:.0f} s ago" for name, since in self._watch.silences().items()]
+        return f"the guests do not hang: last sign of life of {', of '.join(ago)}"
+
+    def _found_hung(self, guest: Guest, silent_s: float) -> None:
+        """In a thread of the watch: name the guest, then end the pair under whoever waits for it.
+
+        Ending it is the only way to get back a thread that waits for the hypervisor.
+        """
+        pair = self._pair
+        if pair is None or self._closed or all(each is not guest for each in pair.guests):
+            return
+        text = (
+            f"guest {guest.name} hangs: no sign of life for {silent_s:.0f} s, its machine is"
+            f" {guest.machine.state()}; under way: {self.doing()}"
+        )
+        self._hung = (guest.name, text)
+        self._publish(WatchdogFired(Watched.GUEST, text, self.number, self._console()))
+        for each in pair.guests:
+            try:
+                each.machine.destroy()
+            except InfraError as error:
+                self._publish(Warned(f"pair {self.number}: {error}"))
 
     def _control(self, case: Case) -> Verdict | None:
         """Verdict of the same workload on the control arm; None when that could not be had."""
@@ -265,12 +344,20 @@ class Worker:
             if not self.ends_guests:
                 self._pair.bind()
             deadline = Deadline.after(_LOAD_TIMEOUT_S, "modules for snapshots to load")
+            if self._listens:
+                self._watch = self._listen(self._pair, deadline)
             for guest in self._pair.guests:
                 guest.agent.run_all(
                     [scripts.load_line(path, _RAM_DISK_KIB)
                      for path in self._builder.image.on_demand["snapshot"]], deadline
                 )  # fmt: skip
         return self._pair
+
+    def _listen(self, pair: Pair, deadline: Deadline) -> Watch:
+        agents = [self._builder.side_agent(guest, deadline) for guest in pair.guests]
+        silence_s = self._options.heartbeat_s
+        pulses = [Pulse(*each, silence_s) for each in zip(pair.guests, agents, strict=True)]
+        return Watch(pulses, self._found_hung, min(EVERY_S, silence_s))
 
     def _lose(self, reason: str) -> None:
         if self._pair is not None:

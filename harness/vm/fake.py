@@ -22,6 +22,8 @@ class FakeMachine:
         """Called once it is gone."""
         self.on_wait: list[Callable[[], None]] = []
         """Called while somebody waits for its end, which may come of it."""
+        self.standing = False
+        self.pauses = 0
         self._state = MachineState.RUNNING
 
     @property
@@ -31,8 +33,11 @@ class FakeMachine:
     def pause(self) -> None:
         self._do("pause")
         self._state = MachineState.PAUSED
+        self.standing = True
 
     def resume(self) -> None:
+        self.standing = False
+        self.pauses += 1
         self._do("resume")
         self._state = MachineState.RUNNING
 

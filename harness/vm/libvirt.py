@@ -177,6 +177,16 @@ class LibvirtMachine:
         self._domain = domain
         self._link = link
         self._changes = changes
+        self._standing = False
+        self._pauses = 0
+
+    @property
+    def standing(self) -> bool:
+        return self._standing
+
+    @property
+    def pauses(self) -> int:
+        return self._pauses
 
     @property
     def name(self) -> str:
@@ -184,8 +194,12 @@ class LibvirtMachine:
 
     def pause(self) -> None:
         _call(f"guest {self._name} cannot be paused", self._domain.suspend)
+        self._standing = True
 
     def resume(self) -> None:
+        # First: from here on one whose hypervisor does not obey has no excuse for being silent.
+        self._standing = False
+        self._pauses += 1
         _call(f"guest {self._name} cannot be resumed", self._domain.resume)
 
     def state(self) -> MachineState:

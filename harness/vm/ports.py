@@ -79,6 +79,14 @@ class Machine(Protocol):
     def resume(self) -> None:
         """Let a paused machine go on."""
 
+    @property
+    def standing(self) -> bool:
+        """Whether it was paused by ``pause``, and not yet told to go on."""
+
+    @property
+    def pauses(self) -> int:
+        """How often it was told to go on."""
+
     def state(self) -> MachineState: ...
 
     def wait_gone(self, timeout_s: float) -> bool:

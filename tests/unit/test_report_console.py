@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harness.events import (
     CaseEnded,
+    CaseRerun,
     CaseRetried,
     CaseStarted,
     Event,
@@ -20,8 +21,10 @@ from harness.events import (
     RunEnded,
     RunStarted,
     Warned,
+    WatchdogFired,
+    Watched,
 )
-from harness.model.case import CaseResult
+from harness.model.case import CaseResult, Rerun
 from harness.model.verdict import Verdict
 from harness.report.console import PLAIN_WIDTH, ConsoleReporter, new_console
 
@@ -82,6 +85,32 @@ def test_a_flood_of_failures_is_bounded() -> None:
     lines = show(*ended(*(result(number, Verdict.FAIL) for number in range(1000))))
     assert len(lines) < 60
     assert lines[-1] == "further cases that do not pass are only counted here"
+
+
+def test_what_takes_too_long_is_told_with_the_last_console_lines() -> None:
+    console = {"backup": tuple(f"line {n}" for n in range(9)), "primary": ()}
+    lines = show(
+        WatchdogFired(Watched.GUEST, "guest backup hangs: no sign of life for 30 s", 1, console),
+        WatchdogFired(Watched.RUN, "x" * 800),
+    )
+    assert lines == [
+        "guest of pair 1 is overdue: guest backup hangs: no sign of life for 30 s",
+        *(f"backup: line {n}" for n in range(4, 9)),
+        "run is overdue: " + "x" * 800,
+    ]
+
+
+def test_running_again_is_told_where_it_changes_something() -> None:
+    case = result(1).case_id
+    lines = show(
+        CaseRerun(case, Rerun(Verdict.FAIL)),
+        CaseRerun(case, Rerun(Verdict.PASS)),
+        CaseRerun(case, Rerun(None, infra_error="gone")),
+    )
+    assert lines == [
+        f"again {case}: passed this time",
+        f"again {case}: no verdict: gone",
+    ]
 
 
 def test_other_events_are_lines() -> None:

@@ -109,6 +109,22 @@ def test_guest_killed_in_mid_run_costs_a_retry_and_no_result(harness: Harness, r
     assert sum(bool(result.attempts) for result in results) == 1, done.output
 
 
+@pytest.mark.parametrize("role", ["primary", "backup"])
+def test_guest_that_hangs_is_named_and_replaced(harness: Harness, role: str) -> None:
+    """A stopped QEMU process answers neither its guest's agent nor libvirt."""
+    process = harness.start("run", "--suite", "ace-seq1", "--limit", "6", "--heartbeat-s", "10")
+    _await_results(harness, process, 2)
+    (victim,) = qemu_pids([_owner(process), f"-{role},"])
+    os.kill(victim, signal.SIGSTOP)
+    done = harness.finish(process)
+    assert done.code == 0, done.output
+    assert f"guest {role} hangs: no sign of life for" in done.output
+    results = done.results("ace-seq1")
+    assert len(results) == 6
+    assert sum(bool(result.attempts) for result in results) == 1, done.output
+    assert not Path(f"/proc/{victim}").exists(), "it is ended, though it is stopped"
+
+
 def test_guest_that_does_not_boot_in_time(harness: Harness) -> None:
     done = harness("run", "--suite", "smoke", "--boot-timeout-s", "1")
     assert done.code == 3, done.output
