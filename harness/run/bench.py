@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from ace_workloads.ops import Step
 from harness.deadline import Deadline
-from harness.guest.agent import Agent, CheckpointEvent, ScriptResult
+from harness.guest.agent import CheckpointEvent, ScriptResult
 from harness.model.device import DeviceDigest
 from harness.model.evidence import CaseEvidence, CrashEvidence
 from harness.run import observe, scripts
@@ -34,6 +35,19 @@ class Observation:
 
     evidence: CaseEvidence
     phases_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Devices:
+    """Both devices after a case; None where that was not looked at."""
+
+    primary: DeviceDigest | None = None
+    backup: DeviceDigest | None = None
+    differing: tuple[int, ...] | None = None
+
+
+def _given(result: ScriptResult) -> ScriptResult:
+    return result
 
 
 class Bench:
@@ -67,20 +81,31 @@ class Bench:
         own (not of the workload) fails in a guest.
         """
         self._phases = defaultdict(float)
-        crashes: list[CrashEvidence] = []
         script = scripts.workload_script(self.fs, self.target, steps)
+        # What the backup has to do, in order, while the primary does something else.
+        with ThreadPoolExecutor(1, thread_name_prefix="backup") as backup:
+            crashes: list[CrashEvidence] = []
+            pending: list[Callable[[], CrashEvidence]] = []
 
-        def on_checkpoint(event: CheckpointEvent) -> bool:
-            crashes.append(self._crash(event, steps, deadline))
-            return True
+            def settle() -> None:
+                while pending:
+                    crashes.append(pending.pop(0)())
 
-        result = self.pair.primary.agent.run_script(script, deadline, on_checkpoint)
-        observe.add_primary_phases(self._phases, result)
-        errors = observe.step_errors(result)
-        if not errors:
-            for failed in result.failures:
-                self.pair.primary.agent.require(failed)
-        return self._observation(deadline, tuple(crashes), errors)
+            def on_checkpoint(event: CheckpointEvent) -> bool:
+                # The backup is free again before the primary is stopped for it.
+                settle()
+                pending.append(self._crash(event, steps, deadline, backup))
+                return True
+
+            result = self.pair.primary.agent.run_script(script, deadline, on_checkpoint)
+            observe.add_primary_phases(self._phases, result)
+            errors = observe.step_errors(result)
+            if not errors:
+                for failed in result.failures:
+                    self.pair.primary.agent.require(failed)
+            devices = self._compare(deadline, backup)
+            settle()
+        return self._observation(devices, tuple(crashes), errors)
 
     def exercise(self, exercise: Exercise, deadline: Deadline) -> Observation:
         """Write the device as ``exercise`` says, without a crash. Errors as of ``run``."""
@@ -90,23 +115,24 @@ class Bench:
         self._phases["ops"] += time.perf_counter() - started
         errors = observe.exercise_errors(result)
         # One that ended early has flushed nothing: what it wrote last may still be on its way.
-        return self._observation(deadline, (), errors, compare=not errors)
+        devices = _Devices()
+        if not errors:
+            with ThreadPoolExecutor(1, thread_name_prefix="backup") as backup:
+                devices = self._compare(deadline, backup)
+        return self._observation(devices, (), errors)
 
     def _observation(
         self,
-        deadline: Deadline,
+        devices: _Devices,
         crashes: tuple[CrashEvidence, ...],
         errors: tuple[tuple[int, str], ...],
-        *,
-        compare: bool = True,
     ) -> Observation:
-        mine, theirs, differing = self._compare(deadline) if compare else (None, None, None)
         evidence = CaseEvidence(
             crashes=crashes,
             step_errors=errors,
-            primary_device=mine,
-            backup_device=theirs,
-            differing_blocks=differing,
+            primary_device=devices.primary,
+            backup_device=devices.backup,
+            differing_blocks=devices.differing,
             console={
                 guest.name: observe.report_texts(guest.kernel_reports())
                 for guest in self.pair.guests
@@ -115,40 +141,66 @@ class Bench:
         return Observation(evidence, dict(self._phases))
 
     def _crash(
-        self, event: CheckpointEvent, steps: Sequence[Step], deadline: Deadline
-    ) -> CrashEvidence:
-        """Stop the primary, look at what the backup would recover to, let the primary go on."""
+        self,
+        event: CheckpointEvent,
+        steps: Sequence[Step],
+        deadline: Deadline,
+        backup: ThreadPoolExecutor,
+    ) -> Callable[[], CrashEvidence]:
+        """Stop the primary, take the crash state, let the primary go on.
+
+        A copy of the backup's device is looked at after that, and what is returned waits for it. A
+        copy-on-write snapshot shows the crash state only as long as nothing arrives: then the
+        primary waits for the whole look.
+        """
         machine = self.pair.primary.machine
         self._timed("pause", machine.pause)
         try:
-            for _ in range(_MOST_LOOKS):
-                snapshot, inspection = self._inspect(deadline)
-                if self._final(snapshot, inspection):
-                    break
+            if scripts.copies(self.fs):
+                snapshot = last = self._take(deadline)
+                look = backup.submit(self._look, deadline).result
+            else:
+                snapshot, last = self._undisturbed_look(deadline)
+                look = partial(_given, last)
         finally:
             self._timed("resume", machine.resume)
-        return observe.crash_evidence(event, snapshot, inspection, self.target, self.fs, steps)
+        seen = observe.Crash(event, snapshot, last)
+        return lambda: observe.crash_evidence(seen, look(), self.target, self.fs, steps)
 
-    def _inspect(self, deadline: Deadline) -> tuple[ScriptResult, ScriptResult]:
-        """One look at the backup: its snapshot, and what recovery makes of it.
+    def _undisturbed_look(self, deadline: Deadline) -> tuple[ScriptResult, ScriptResult]:
+        """Snapshot and look, again as long as something arrives meanwhile."""
+        for _ in range(_MOST_LOOKS):
+            snapshot = self._take(deadline)
+            inspection = self._look(deadline)
+            if self._final(snapshot, inspection):
+                break
+        return snapshot, inspection
+
+    def _take(self, deadline: Deadline) -> ScriptResult:
+        """The crash state, taken while nothing arrived.
 
         What the primary sent last may still be on the link when the backup reports that it has
         applied all it received. Since the primary is paused this ends soon: a snapshot during which
         something arrived is dropped and taken again.
         """
         agent = self.pair.backup.agent
+        script = scripts.snapshot_script(self.fs, self.target, self.impostor)
+        drop = scripts.drop_snapshot_script(self.fs)
         for _ in range(_MOST_SNAPSHOTS):
-            script = scripts.snapshot_script(self.fs, self.target, self.impostor)
             snapshot = agent.run_script(script, deadline)
             observe.add_inspect_phases(self._phases, snapshot)
             if self._final(snapshot, snapshot):
                 break
-            observe.add_inspect_phases(
-                self._phases, agent.run_script(scripts.drop_snapshot_script(), deadline)
-            )
-        inspection = agent.run_script(scripts.inspect_script(self.fs, self.target), deadline)
+            if drop:
+                observe.add_inspect_phases(self._phases, agent.run_script(drop, deadline))
+        return snapshot
+
+    def _look(self, deadline: Deadline) -> ScriptResult:
+        """What recovery makes of the crash state."""
+        script = scripts.inspect_script(self.fs, self.target)
+        inspection = self.pair.backup.agent.run_script(script, deadline)
         observe.add_inspect_phases(self._phases, inspection)
-        return snapshot, inspection
+        return inspection
 
     def _final(self, snapshot: ScriptResult, after: ScriptResult) -> bool:
         """Whether looking again would show nothing better.
@@ -160,12 +212,10 @@ class Bench:
             return True
         return observe.undisturbed(self.target, snapshot, after)
 
-    def _compare(
-        self, deadline: Deadline
-    ) -> tuple[DeviceDigest | None, DeviceDigest | None, tuple[int, ...] | None]:
+    def _compare(self, deadline: Deadline, other: ThreadPoolExecutor) -> _Devices:
         """Digests of both devices after the case, and where they differ."""
         if not self.target.replicated:
-            return None, None, None
+            return _Devices()
         started = time.perf_counter()
         # The primary goes on: what it acknowledged last may arrive later.
         status = self.pair.primary.agent.run_script(self.target.status_lines(), deadline)
@@ -175,6 +225,7 @@ class Bench:
             scripts.digest_script(self.target.mount_device, self.fs),
             [*drain, *scripts.digest_script(self.target.inspect_device, self.fs)],
             deadline,
+            other,
         )
         mine, theirs = observe.device_digest(primary), observe.device_digest(backup)
         differing: tuple[int, ...] | None = None
@@ -183,34 +234,24 @@ class Bench:
                 scripts.blockmap_script(self.target.mount_device, self.fs),
                 scripts.blockmap_script(self.target.inspect_device, self.fs),
                 deadline,
+                other,
             )
             found = observe.blocks_that_differ(*maps)
             differing = found if found is None else found[:_MOST_BLOCKS]
         self._phases["compare"] += time.perf_counter() - started
-        return mine, theirs, differing
+        return _Devices(mine, theirs, differing)
 
     def _on_both(
-        self, primary: Sequence[Line], backup: Sequence[Line], deadline: Deadline
+        self,
+        primary: Sequence[Line],
+        backup: Sequence[Line],
+        deadline: Deadline,
+        other: ThreadPoolExecutor,
     ) -> tuple[ScriptResult, ScriptResult]:
         """One script on each guest at the same time: each has a processor of its own."""
-        other: list[ScriptResult] = []
-        failure: list[BaseException] = []
-
-        def run_backup(agent: Agent) -> None:
-            try:
-                other.append(agent.run_script(backup, deadline))
-            except BaseException as error:  # carried over to the caller's thread
-                failure.append(error)
-
-        thread = threading.Thread(target=run_backup, args=(self.pair.backup.agent,))
-        thread.start()
-        try:
-            mine = self.pair.primary.agent.run_script(primary, deadline)
-        finally:
-            thread.join()
-        if failure:
-            raise failure[0]
-        return mine, other[0]
+        theirs = other.submit(self.pair.backup.agent.run_script, backup, deadline)
+        mine = self.pair.primary.agent.run_script(primary, deadline)
+        return mine, theirs.result()
 
     def _timed(self, phase: str, function: Callable[[], _T]) -> _T:
         started = time.perf_counter()

@@ -32,7 +32,7 @@ class FileSystem:
 
 EXT4 = FileSystem(
     name="ext4",
-    device_bytes=16 * _MIB,
+    device_bytes=8 * _MIB,
     # Inode tables are zeroed at once: no background thread may write after mkfs has returned.
     mkfs=("/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096",
           "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
 
 from ace_workloads.ops import Step
 from harness.guest.agent import CheckpointEvent, CommandResult, ScriptResult
@@ -40,6 +41,8 @@ _INSPECT_PHASES = {
     "file-wait": "drain",
     "dm-create": "snapshot",
     "dm-remove": "snapshot",
+    "image-save": "snapshot",
+    "image-restore": "snapshot",
     "mount": "recover",
     "tree": "read",
     "probe": "probe",
@@ -90,22 +93,29 @@ def exercise_errors(result: ScriptResult) -> tuple[tuple[int, str], ...]:
     return tuple(errors)
 
 
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """One stop of the primary: where, and how the backup stood before and after."""
+
+    event: CheckpointEvent
+    snapshot: ScriptResult
+    """Drain, taking of the crash state, status."""
+    last: ScriptResult
+    """Ends with the status that tells whether the crash state was disturbed: ``snapshot`` itself,
+    or the look at a snapshot that shows whatever arrives."""
+
+
 def crash_evidence(
-    event: CheckpointEvent,
-    snapshot: ScriptResult,
-    inspection: ScriptResult,
-    target: Target,
-    fs: FileSystem,
-    steps: Sequence[Step],
+    crash: Crash, inspection: ScriptResult, target: Target, fs: FileSystem, steps: Sequence[Step]
 ) -> CrashEvidence:
     """What one crash point showed; parts that could not be had are None."""
     lines = writing_lines(steps)
     results = inspection.results
     return CrashEvidence(
-        checkpoint=event.checkpoint,
-        line=event.line,
-        live=_tree(_find(event.results, "tree"), lines),
-        drain=_drain(target, event, snapshot, inspection) if target.replicated else None,
+        checkpoint=crash.event.checkpoint,
+        line=crash.event.line,
+        live=_tree(_find(crash.event.results, "tree"), lines),
+        drain=_drain(target, crash) if target.replicated else None,
         mount=_tool(_find(results, "mount")),
         recovered=_tree(_find(results, "tree"), lines),
         fsck=_fsck(_find(results, "exec"), fs),
@@ -164,15 +174,13 @@ def _fsck(result: CommandResult | None, fs: FileSystem) -> ToolResult | None:
     return tool_result(clean, result.status, result.payload)
 
 
-def _drain(
-    target: Target, event: CheckpointEvent, snapshot: ScriptResult, inspection: ScriptResult
-) -> Drain:
+def _drain(target: Target, crash: Crash) -> Drain:
     """What the primary had promised, and whether the backup stood still while it was looked at."""
-    promised = _find(event.results, *_STATUSES)
-    waited = _find(snapshot.results, *_WAITS)
-    last = _find(inspection.results, *_STATUSES)
+    promised = _find(crash.event.results, *_STATUSES)
+    waited = _find(crash.snapshot.results, *_WAITS)
+    last = _find(crash.last.results, *_STATUSES)
     return Drain(
-        quiesced=undisturbed(target, snapshot, inspection),
+        quiesced=undisturbed(target, crash.snapshot, crash.last),
         promised=target.standing(_status(promised)).acked,
         applied=target.standing(_status(waited)).applied,
         status=f"primary: {_text(promised)} | backup: {_text(waited)} | after: {_text(last)}",

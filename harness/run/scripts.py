@@ -14,7 +14,11 @@ MOUNT_POINT = "/mnt/target"
 SNAPSHOT = "snapshot"
 SNAPSHOT_DEVICE = f"/dev/mapper/{SNAPSHOT}"
 SNAPSHOT_MOUNT = "/mnt/snapshot"
-COW_DEVICE = "/dev/ram0"
+RAM_DISK = "/dev/ram0"
+"""Holds what is written to a snapshot, or the whole copy."""
+MOST_COPIED_BYTES = 16 << 20
+"""A device up to this is copied; a larger one gets a copy-on-write snapshot."""
+_COPY = "crash"
 SUBSTITUTE = "impostor"
 SUBSTITUTE_DEVICE = f"/dev/mapper/{SUBSTITUTE}"
 SUBSTITUTE_DISK = "/dev/ram1"
@@ -54,42 +58,73 @@ def workload_script(fs: FileSystem, target: Target, steps: Sequence[Step]) -> li
     ]
 
 
+def copies(fs: FileSystem) -> bool:
+    """Whether the backup's device is copied at a crash point, rather than snapshotted.
+
+    Most blocks of a small one are zeros, which cost a read each: less than setting a snapshot up
+    and reading through it. And a copy stays what it is while the pair goes on.
+    """
+    return fs.device_bytes <= MOST_COPIED_BYTES
+
+
+def snapshot_device(fs: FileSystem) -> str:
+    """Where the crash state is looked at."""
+    return RAM_DISK if copies(fs) else SNAPSHOT_DEVICE
+
+
 def snapshot_script(fs: FileSystem, target: Target, substitute: bool = False) -> list[Line]:
-    """Drain, take the copy-on-write snapshot, and say whether anything arrived meanwhile.
+    """Drain, take the crash state, and say whether anything arrived meanwhile.
 
     ``substitute`` looks at the impostor in the backup's place instead (a test of the harness).
     """
     origin = SUBSTITUTE_DEVICE if substitute else target.inspect_device
-    sectors = fs.device_bytes // SECTOR_BYTES
-    table = f"0 {sectors} snapshot {origin} {COW_DEVICE} N {_CHUNK_SECTORS}"
     return [
         *target.drain_lines(DRAIN_TIMEOUT_MS),
-        ("dm-create", SNAPSHOT, "-", "RW", table),
+        *_take_lines(fs, origin),
         *(("always", *line) for line in target.backup_status_lines()),
     ]
 
 
-def drop_snapshot_script() -> list[Line]:
-    """Remove a snapshot that was taken too early."""
-    return [("dm-remove", SNAPSHOT)]
+def _take_lines(fs: FileSystem, origin: str) -> list[Line]:
+    if copies(fs):
+        return [
+            ("image-save", _COPY, origin, str(fs.device_bytes)),
+            ("image-restore", _COPY, RAM_DISK),
+        ]
+    sectors = fs.device_bytes // SECTOR_BYTES
+    table = f"0 {sectors} snapshot {origin} {RAM_DISK} N {_CHUNK_SECTORS}"
+    return [("dm-create", SNAPSHOT, "-", "RW", table)]
+
+
+def drop_snapshot_script(fs: FileSystem) -> list[Line]:
+    """Remove a snapshot that was taken too early; a copy is written over."""
+    return [] if copies(fs) else [("dm-remove", SNAPSHOT)]
 
 
 def inspect_script(fs: FileSystem, target: Target) -> list[Line]:
     """Recover the snapshot by mounting it, read it, check it, use it; leave nothing behind."""
-    mount = ("mount", SNAPSHOT_DEVICE, SNAPSHOT_MOUNT, fs.name, fs.mount_options)
+    device = snapshot_device(fs)
+    mount = ("mount", device, SNAPSHOT_MOUNT, fs.name, fs.mount_options)
     return [
         mount,
         ("tree", SNAPSHOT_MOUNT, "full"),
         ("always", "umount", SNAPSHOT_MOUNT),
         # Read-only check after recovery: before it, e2fsck -n and xfs_repair -n report what the
         # replay of the log is about to mend. Before the probe, which empties the file system.
-        ("always", "try", "exec", str(_TOOL_TIMEOUT_MS), *fs.fsck, SNAPSHOT_DEVICE),
+        ("always", "try", "exec", str(_TOOL_TIMEOUT_MS), *fs.fsck, device),
         mount,
         ("probe", SNAPSHOT_MOUNT),
         ("always", "umount", SNAPSHOT_MOUNT),
-        ("always", "dm-remove", SNAPSHOT),
-        *(("always", *line) for line in target.backup_status_lines()),
+        *_done_with_snapshot(fs, target),
     ]
+
+
+def _done_with_snapshot(fs: FileSystem, target: Target) -> list[Line]:
+    if copies(fs):
+        # What the backup has received meanwhile says nothing about a copy.
+        return []
+    lines = [*drop_snapshot_script(fs), *target.backup_status_lines()]
+    return [("always", *line) for line in lines]
 
 
 def load_line(path: str, ram_disk_kib: int) -> Line:

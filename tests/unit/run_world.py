@@ -22,6 +22,7 @@ from harness.model.tree import Entry, Tree
 from harness.oracle.model import execute
 from harness.run.options import RunOptions
 from harness.run.pair import PairBuilder
+from harness.run.scripts import SNAPSHOT
 from harness.run.worker import Worker
 from harness.vm.fake import FakeHypervisor, FakeMachine
 from harness.vm.live import LiveDir
@@ -88,6 +89,8 @@ class World:
         self.hypervisor = FakeHypervisor(self._equip)
         self._at: dict[str, tuple[Sequence[Step], int]] = {}
         """Pair -> its workload, and the line it has come to."""
+        self._copied: dict[str, Tree] = {}
+        """Pair -> what the backup has copied last."""
 
     def connect(self, path: Path) -> FakeChannel:
         return self.channels[path]
@@ -139,12 +142,18 @@ class World:
                 return reply
         if (role, command[0]) == ("primary", "step"):
             self._at[pair] = self._at[pair][0], int(command[1])
+        if (role, command[0]) == ("backup", "image-save"):
+            self._copied[pair] = self.tree(pair)
+        if (role, *command[:2]) == ("backup", "dm-create", SNAPSHOT):
+            self._copied.pop(pair, None)
         if command[0] in ("dm-wait", "dm-status"):
             return Reply(STATUS.encode())
         if command[0] == "digest":
             return Reply(DIGEST)
         if command[0] == "tree":
-            return Reply(tree_payload(self.tree(pair)))
+            return Reply(
+                tree_payload(self.tree(pair) if role == "primary" else self.crash_tree(pair))
+            )
         return Reply()
 
     def steps(self) -> Sequence[Step]:
@@ -156,6 +165,22 @@ class World:
         if pair is None:
             pair = next(reversed(self._at))
         return tree_at(execute(*self._at[pair]), self.fs)
+
+    def crash_tree(self, pair: str | None = None) -> Tree:
+        """What a look at the backup (of the only pair) shows: its copy, or what there is now."""
+        if pair is None:
+            pair = next(reversed(self._at))
+        copied = self._copied.get(pair)
+        return self.tree(pair) if copied is None else copied
+
+    def crash_device(self) -> str:
+        """The device of the backup that was copied or snapshotted last."""
+        for role, command in reversed(self.log):
+            if role == "backup" and command[0] == "image-save":
+                return command[2]
+            if role == "backup" and command[:2] == ("dm-create", SNAPSHOT):
+                return command[-1].split()[3]
+        raise LookupError("nothing was taken of the backup")
 
 
 def steps_of(lines: Sequence[Command]) -> tuple[Step, ...]:

@@ -38,12 +38,12 @@ def loses_files(rig: Rig, needs: Needs, runs: Callable[[int], bool] = lambda run
     def rule(role: str, command: Command) -> Reply | None:
         if (role, command[0]) != ("backup", "tree"):
             return None
-        made = [c for r, c in rig.world.log if r == "backup" and c[0] == "dm-create"]
-        if "/dev/mapper/replicated" not in made[-1][-1] or not needs(rig.world.steps()):
+        replicated = rig.world.crash_device() == "/dev/mapper/replicated"
+        if not replicated or not needs(rig.world.steps()):
             return None
         if not runs(replicated_runs(rig)):
             return None
-        tree = rig.world.tree()
+        tree = rig.world.crash_tree()
         return Reply(tree_payload(without(*(path for path in tree.entries if path))(tree)))
 
     rig.world.rules.append(rule)

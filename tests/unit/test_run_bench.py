@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,15 +21,16 @@ from harness.oracle import judge_case
 from harness.run import observe
 from harness.run.bench import Bench, Observation
 from harness.run.exercises import EXERCISES, RAW
-from harness.run.filesystems import EXT4
+from harness.run.filesystems import EXT4, XFS, FileSystem
 from harness.run.targets import make_target
 
 STEPS = load_suite("smoke").workload(4).steps
 POINTS = sum(step.verb == "checkpoint" for step in STEPS)
+FIRST_POINT = next(n for n, step in enumerate(STEPS, 1) if step.verb == "checkpoint")
 
 
-def bench(world: World, folder: Path, target: str = "rollbaccine") -> Bench:
-    made = Bench(world.builder(folder).boot("0"), make_target(target, IMAGE), EXT4)
+def bench(world: World, folder: Path, target: str = "rollbaccine", fs: FileSystem = EXT4) -> Bench:
+    made = Bench(world.builder(folder).boot("0"), make_target(target, IMAGE), fs)
     made.set_up()
     world.log.clear()
     world.seen.clear()
@@ -39,8 +41,8 @@ def run(made: Bench) -> Observation:
     return made.run(STEPS, Deadline.after(5, "the case to end"))
 
 
-def verdicts(seen: Observation) -> set[str]:
-    checks = judge_case(STEPS, "ext4", seen.evidence, True)
+def verdicts(seen: Observation, fs: str = "ext4") -> set[str]:
+    checks = judge_case(STEPS, fs, seen.evidence, True)
     return {f"{check.rule} {check.verdict}" for check in checks if check.verdict != "pass"}
 
 
@@ -53,24 +55,72 @@ def test_there_is_more_than_one_persistence_point_to_look_at() -> None:
     assert POINTS >= 2
 
 
-def test_the_primary_stands_still_while_the_backup_is_looked_at(tmp_path: Path) -> None:
-    world = World()
-    made = bench(world, tmp_path)
+def states_while(world: World) -> dict[str, set[str]]:
+    """Command of a role -> the states of the primary while it was answered; filled as it runs."""
     states: dict[str, set[str]] = {}
 
     def note(role: str, command: Command) -> None:
-        word = command[0] if command[0] != "dm-status" else f"{command[0]} of {role}"
+        word = f"{command[0]} of {role}"
         states.setdefault(word, set()).add(world.machines["primary"].state())
 
     world.rules.append(note)
+    return states
+
+
+@pytest.mark.parametrize("fs", [EXT4, XFS], ids=lambda fs: fs.name)
+def test_the_primary_stands_still_while_the_crash_state_is_taken(
+    tmp_path: Path, fs: FileSystem
+) -> None:
+    world = World(fs.name)
+    made = bench(world, tmp_path, fs=fs)
+    states = states_while(world)
     seen = run(made)
-    for looking in ("dm-create", "mount of backup", "probe", "dm-remove", "dm-status of backup"):
-        assert states.get(looking, {"paused"}) == {"paused"}, looking
+    taking = ["image-save", "image-restore"] if fs is EXT4 else ["dm-create"]
+    # A copy-on-write snapshot shows what arrives: the primary stands still for the whole look.
+    looking = [] if fs is EXT4 else ["mount", "tree", "probe", "dm-remove"]
+    for word in (*taking, *looking, "dm-status"):
+        assert states[f"{word} of backup"] == {"paused"}, word
     assert states["dm-status of primary"] == {"running"}, "asked before the crash, not after"
     assert world.machines["primary"].verbs == ["pause", "resume"] * POINTS
     assert world.machines["backup"].verbs == []
     assert len(seen.evidence.crashes) == POINTS
     assert verdicts(seen) == set()
+
+
+def test_the_primary_goes_on_while_a_copy_is_looked_at(tmp_path: Path) -> None:
+    """The look waits for the primary here: it would wait for ever if it were the other way."""
+    world = World()
+    made = bench(world, tmp_path)
+    gone_on = threading.Event()
+
+    def wait_for_the_primary(role: str, command: Command) -> None:
+        line = int(command[1]) if (role, command[0]) == ("primary", "step") else 0
+        if line > FIRST_POINT or (role, command[0]) == ("primary", "umount"):
+            gone_on.set()
+        if (role, command[0]) == ("backup", "probe"):
+            assert gone_on.wait(10)
+
+    world.rules.append(wait_for_the_primary)
+    seen = run(made)
+    assert len(seen.evidence.crashes) == POINTS
+    assert verdicts(seen) == set()
+
+
+def test_the_primary_is_not_stopped_again_before_the_look_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    made = bench(world, tmp_path)
+    machine, looks = made.pair.primary.machine, []
+    pause = machine.pause
+
+    def noting() -> None:
+        looks.append(world.seen["backup", "probe"])
+        pause()
+
+    monkeypatch.setattr(machine, "pause", noting)
+    run(made)
+    assert looks == list(range(POINTS))
 
 
 @pytest.mark.parametrize("how", ["ends", "hangs", "refuses"])
@@ -115,9 +165,19 @@ def moving(world: World, still: int) -> None:
     world.rules += [on("backup", "dm-wait", status), on("backup", "dm-status", status)]
 
 
-def test_a_snapshot_during_which_something_arrived_is_dropped(tmp_path: Path) -> None:
+def test_a_copy_during_which_something_arrived_is_made_again(tmp_path: Path) -> None:
     world = World()
     made = bench(world, tmp_path)
+    moving(world, still=5)
+    seen = run(made)
+    assert verdicts(seen) == set()
+    assert world.seen["backup", "image-save"] == POINTS + 2
+    assert world.seen["backup", "tree"] == POINTS
+
+
+def test_a_snapshot_during_which_something_arrived_is_dropped(tmp_path: Path) -> None:
+    world = World("xfs")
+    made = bench(world, tmp_path, fs=XFS)
     # Wait, snapshot, status: the first two rounds end with another number than they began with.
     moving(world, still=5)
     seen = run(made)
@@ -128,8 +188,8 @@ def test_a_snapshot_during_which_something_arrived_is_dropped(tmp_path: Path) ->
 
 
 def test_an_inspection_during_which_something_arrived_is_done_again(tmp_path: Path) -> None:
-    world = World()
-    made = bench(world, tmp_path)
+    world = World("xfs")
+    made = bench(world, tmp_path, fs=XFS)
     # Wait and status of the snapshot agree, the status after the inspection does not.
     late = iter([STATUS, STATUS, STATUS.replace(" 9", " 10")])
 

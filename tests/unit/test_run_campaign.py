@@ -111,9 +111,9 @@ def at_case(number: int, rig: Rig, act: Callable[[], Reply | None]) -> None:
     """Do ``act`` when the ``number``-th case begins on the primary."""
 
     def rule(role: str, command: Command) -> Reply | None:
-        del role
         started = rig.world.seen["primary", "image-restore"]
-        return act() if command[0] == "image-restore" and started == number else None
+        begins = (role, command[0]) == ("primary", "image-restore") and started == number
+        return act() if begins else None
 
     rig.world.rules.append(rule)
 

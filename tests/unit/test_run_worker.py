@@ -34,10 +34,9 @@ def lose_files(world: World, target: str = "rollbaccine") -> None:
     def rule(role: str, command: Command) -> Reply | None:
         if (role, command[0]) != ("backup", "tree"):
             return None
-        last = next(c for r, c in reversed(world.log) if r == role and c[0] == "dm-create")
-        if target == "rollbaccine" and "/dev/mapper/replicated" not in last[-1]:
+        if target == "rollbaccine" and world.crash_device() != "/dev/mapper/replicated":
             return None
-        tree = world.tree()
+        tree = world.crash_tree()
         return Reply(tree_payload(without(*(path for path in tree.entries if path))(tree)))
 
     world.rules.append(rule)
@@ -348,9 +347,9 @@ def test_an_impostor_is_looked_at_instead_of_the_backup(tmp_path: Path) -> None:
     world = World()
     run = worker(world, tmp_path, [], impostor=Impostor.STALE)
     run.run(case(tmp_path))
-    snapshots = [c[-1] for r, c in world.log if c[:2] == ("dm-create", "snapshot")]
-    assert snapshots
-    assert all(" snapshot /dev/mapper/impostor " in table for table in snapshots)
+    copied = [c[2] for r, c in world.log if (r, c[0]) == ("backup", "image-save")]
+    assert copied
+    assert set(copied) == {"/dev/mapper/impostor"}
 
 
 def lose_files_in(world: World, *numbers: int) -> None:
@@ -361,7 +360,7 @@ def lose_files_in(world: World, *numbers: int) -> None:
             return None
         if world.seen["primary", "image-restore"] not in numbers:
             return None
-        tree = world.tree()
+        tree = world.crash_tree()
         return Reply(tree_payload(without(*(path for path in tree.entries if path))(tree)))
 
     world.rules.append(rule)
