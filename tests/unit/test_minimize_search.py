@@ -111,7 +111,7 @@ def test_it_ends_whatever_it_is_told(start: Numbers, random: object) -> None:
     search, asked = minimized(start, fails)
     assert search.complete
     assert search.best == start or told[search.best]
-    assert not any(told.get(smaller, smaller == start) for smaller in neighbours(search.best))
+    assert all(told.get(smaller) is False for smaller in neighbours(search.best)), "all was tried"
     assert len(asked) == len(set(asked)) == search.asked
 
 
