@@ -69,7 +69,9 @@ def test_defect_is_caught_and_not_put_down_to_the_file_system(
 @pytest.mark.parametrize(("impostor", "limit"), [("empty", "3"), ("stale", "13"), ("foreign", "3")])
 def test_impostor_fails_every_case(harness: Harness, impostor: str, limit: str) -> None:
     """Every workload of the suite persists something, so none may pass on another's disk."""
-    done = harness("run", "--suite", "smoke", "--impostor", impostor, "--limit", limit)
+    done = harness(
+        "run", "--suite", "smoke", "--impostor", impostor, "--limit", limit, "--confirm", "0"
+    )
     assert done.code == 1, done.output
     for result in done.results("smoke"):
         assert result.verdict is Verdict.FAIL, result.case_id

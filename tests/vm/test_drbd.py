@@ -52,7 +52,17 @@ def test_protocol_a_loses_what_it_acknowledged(harness: Harness) -> None:
 @pytest.mark.slow
 def test_an_impostor_is_told_on_drbd_too(harness: Harness) -> None:
     done = harness(
-        "run", "--suite", "smoke", "--limit", "2", "--target", "drbd", "--impostor", "stale"
+        "run",
+        "--suite",
+        "smoke",
+        "--limit",
+        "2",
+        "--target",
+        "drbd",
+        "--impostor",
+        "stale",
+        "--confirm",
+        "0",
     )
     assert done.code == 1, done.output
     assert all(result.verdict is Verdict.FAIL for result in done.results("smoke"))
