@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from ace_workloads.errors import SuiteError
+from ace_workloads.imported import ImportedSuite
 from ace_workloads.ops import Mode
 from ace_workloads.space import Space
 from ace_workloads.suite import Listed, Suite
@@ -72,6 +73,10 @@ def load_workload(identifier: str, *, suite_file: Path | None = None) -> Workloa
 
 
 def _suite(described: SuiteFile, mode: Mode, recorded: int | None) -> Suite:
+    if described.texts is not None:
+        return ImportedSuite(
+            described.name, described.covers, mode, described.bounds, described.texts
+        )
     return Suite(
         name=described.name,
         covers=described.covers,

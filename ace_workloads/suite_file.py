@@ -2,7 +2,8 @@
 """Suites from TOML: the keys are the fields of ``Bounds``, each checked before it is believed.
 
 A table ``[original]`` overrides keys in original mode. A key ``workloads`` instead of bounds lists
-workloads one by one (see ``listing``).
+workloads one by one (see ``listing``); ``jlang`` names a file beside this one that has their texts
+(see ``imported``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from ace_workloads.bounds import FALLOC_MODES, Bounds, Cut, Extent, Pairs, Reach
 from ace_workloads.errors import SuiteError
+from ace_workloads.imported import Texts
 from ace_workloads.jlang import DEFINED_NAMES
 from ace_workloads.listing import parse_entry
 from ace_workloads.names import is_file
@@ -42,6 +44,8 @@ class SuiteFile:
     bounds: Bounds
     entries: tuple[tuple[Ops, Persists], ...] = ()
     """Listed workloads; empty if the bounds are what counts."""
+    texts: Texts | None = None
+    """Workloads by their texts; None if the bounds are what counts."""
 
 
 def read_suite_file(path: Path, mode: Mode) -> SuiteFile:
@@ -54,11 +58,14 @@ def read_suite_file(path: Path, mode: Mode) -> SuiteFile:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"cannot read suite {path}: {error}") from error
-    return parse_suite(text, mode, source=str(path))
+    return parse_suite(text, mode, source=str(path), folder=path.parent)
 
 
-def parse_suite(text: str, mode: Mode, *, source: str) -> SuiteFile:
-    """Like ``read_suite_file``, from text; ``source`` is what messages call it."""
+def parse_suite(text: str, mode: Mode, *, source: str, folder: Path | None = None) -> SuiteFile:
+    """Like ``read_suite_file``, from text; ``source`` is what messages call it.
+
+    ``folder`` is where a file named in it is looked for.
+    """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -66,12 +73,14 @@ def parse_suite(text: str, mode: Mode, *, source: str) -> SuiteFile:
     overrides = table.pop("original", {})
     if not isinstance(overrides, dict):
         raise SuiteError(f"{source}: original = {overrides!r}: expected a table")
-    checked = _checked(table, {**_HEADING, **_FIELDS, "workloads": _entries}, source)
+    checked = _checked(table, {**_HEADING, **_FIELDS, **_LISTS}, source)
     # checked in either mode: a mistake must not wait for the day it is used
     original = _checked(overrides, _FIELDS, f"{source}: [original]")
     name, covers = checked.pop("name", None), checked.pop("covers", "")
     if name is None:
         raise SuiteError(f"{source}: name is missing")
+    if "jlang" in checked or "sha256" in checked:
+        return _with_texts(name, covers, checked, mode, source, folder)
     entries = checked.pop("workloads", ())
     if entries:
         _only(checked, ("append_bytes",), source)
@@ -96,6 +105,22 @@ def _checked(table: Mapping[str, Any], checks: Mapping[str, Check], source: str)
         except ValueError as error:
             raise SuiteError(f"{source}: {key} = {value!r}: {error}") from error
     return values
+
+
+def _with_texts(
+    name: str, covers: str, checked: dict[str, Any], mode: Mode, source: str, folder: Path | None
+) -> SuiteFile:
+    file, sha256 = checked.pop("jlang", None), checked.pop("sha256", None)
+    if file is None or sha256 is None or folder is None:
+        raise SuiteError(f"{source}: jlang and sha256 go together, in a file")
+    if mode is not Mode.CLEAN:
+        raise SuiteError(f"{source}: workloads by their texts have no {mode} mode")
+    for key, value in checked.items():
+        raise SuiteError(f"{source}: {key} = {value!r}: does not go with jlang")
+    bounds = Bounds(
+        length=1, first_files=_FILES, second_files=(), first_dirs=_DIRS, second_dirs=()
+    )  # fmt: skip
+    return SuiteFile(name, covers, bounds, texts=Texts.load(folder / file, sha256))
 
 
 def _only(checked: Mapping[str, Any], allowed: tuple[str, ...], source: str) -> None:
@@ -145,6 +170,18 @@ def _entries(value: Any) -> tuple[tuple[Ops, Persists], ...]:
             raise ValueError(f"the same workload twice: {lines!r}")
         entries.append(entry)
     return tuple(entries)
+
+
+def _file_name(value: Any) -> str:
+    if not isinstance(value, str) or value in ("", ".", "..") or set(value) & set("/\n\0"):
+        raise ValueError("expected the name of a file beside this one")
+    return value
+
+
+def _digest(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError("expected 64 hex digits")
+    return value
 
 
 def _name(value: Any) -> str:
@@ -215,6 +252,8 @@ def _skeletons(value: Any) -> tuple[str, ...]:
 
 
 _HEADING: dict[str, Check] = {"name": _name, "covers": _text}
+
+_LISTS: dict[str, Check] = {"workloads": _entries, "jlang": _file_name, "sha256": _digest}
 
 _FIELDS: dict[str, Check] = {
     "length": _length,

@@ -12,15 +12,17 @@ from ace_workloads.listing import describe_op, describe_persist
 from ace_workloads.registry import load_workload
 from ace_workloads.suite import Shard
 from harness.cli.ace_export import export
+from harness.cli.ace_import import import_
 from harness.cli.ace_suite import load, usage_errors, with_shard, with_suite
 
 
 @click.group()
 def ace() -> None:
-    """Count, export and show workloads. SUITE is a name from `harness suites`, or a TOML file."""
+    """Count, show, export, import workloads. SUITE is one of `harness suites`, or a TOML file."""
 
 
 ace.add_command(export)
+ace.add_command(import_)
 
 
 @ace.command()
