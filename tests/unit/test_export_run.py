@@ -107,6 +107,16 @@ def test_a_step_that_fails_is_no_finding_about_the_crash(box: Sandbox, tmp_path:
     assert "recover" not in ran.calls
 
 
+@pytest.mark.parametrize("judge", ["exit 0", "read -r line; exit 0", "read -r line; echo end 0 0"])
+def test_a_judge_that_does_not_answer_is_a_failure(
+    box: Sandbox, tmp_path: Path, judge: str
+) -> None:
+    program = tmp_path / "perl"
+    program.write_text(f"#!/bin/sh\n{judge}\n")
+    program.chmod(0o755)
+    assert not box.run(FSYNCED_TWICE, PERL_PROG=str(program)).passed
+
+
 @pytest.mark.parametrize(
     "environment",
     [
