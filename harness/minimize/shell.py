@@ -9,7 +9,8 @@ USAGE = """\
 #   NAME replica PRIMARY
 #       on a replicated device. PRIMARY is the block device that is written; the variable
 #       CRASH_COPY holds a command that puts a copy of the backup's device, as it is at that
-#       moment, into the file "$COPY", without the primary being unmounted or told:
+#       moment, into the file "$COPY", without the primary being unmounted or told. What the
+#       primary has sent by then has to be applied first, if that takes a while:
 #           CRASH_COPY='ssh backup cat /dev/mapper/replica >"$COPY"' NAME replica /dev/mapper/mine
 #   NAME flakey DEVICE
 #       the same steps on one plain device behind dm-flakey, which drops every write from the crash

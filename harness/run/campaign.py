@@ -36,6 +36,7 @@ from harness.report.junit import write_junit
 from harness.report.load import Run, load_run
 from harness.report.store import CaseTexts, RunStore, new_run_id
 from harness.report.summary import Summary
+from harness.run import minimizing
 from harness.run.endurance.schedule import SUITE
 from harness.run.endurance.worker import RoundWorker
 from harness.run.laboratory import Laboratory, laboratory
@@ -303,7 +304,10 @@ class _Campaign:
             exit_code=code,
         )
         self._store.write_info(info)
-        write_junit(self._store, info, load_run(self._store.path).results(), self._summary.known)
+        if info.suite != minimizing.SUITE:
+            # Candidates are no cases of anybody's: what becomes of them is no news to Jenkins.
+            results = load_run(self._store.path).results()
+            write_junit(self._store, info, results, self._summary.known)
         self._bus.publish(RunEnded(info, self._store.path))
         if self._error is not None:
             raise self._error

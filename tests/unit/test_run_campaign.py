@@ -331,11 +331,13 @@ def test_a_worker_that_raises_ends_the_run_with_its_record(
 
 
 def test_a_worker_that_raises_stops_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = worker.judge_case
+    judge, both = worker.judge_case, threading.Event()
 
     def judge_or_raise(*arguments: object) -> object:
         if threading.current_thread().name == "pair-0":
+            assert both.wait(10), "the other pair has no case"
             raise ZeroDivisionError("a bug of ours")
+        both.set()
         for thread in threading.enumerate():
             if thread.name == "pair-0":
                 thread.join(10)
