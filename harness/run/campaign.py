@@ -189,6 +189,8 @@ class _Campaign:
         try:
             self._wait(ended, workers)
             if before_end is not None and not self.interrupted:
+                for worker in workers:
+                    worker.leave_alone()
                 self._pause(before_end)
         finally:
             self._abandoned.set()

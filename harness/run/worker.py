@@ -140,10 +140,14 @@ class Worker:
         """Guest -> its last console lines."""
         return self._console()
 
-    def _end_pair(self) -> None:
+    def leave_alone(self) -> None:
+        """Ask the guests for no more signs of life: somebody looks at them, maybe in a debugger."""
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
+
+    def _end_pair(self) -> None:
+        self.leave_alone()
         self._hung = None
         pair, self._pair = self._pair, None
         if pair is not None:

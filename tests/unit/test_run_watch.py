@@ -312,6 +312,21 @@ def test_the_rest_of_the_run_goes_on(rig: Rig) -> None:
     assert len(fired(rig.events)) == 1
 
 
+def test_guests_that_are_kept_may_be_silent(rig: Rig) -> None:
+    world = rig.world = PulseWorld()
+    asked = threading.Event()
+
+    def look() -> None:
+        world.silent |= {"primary", "backup"}
+        asked.clear()
+        assert not asked.wait(4 * SILENCE_S), "nobody asks any more"
+        assert [machine.verbs.count("destroy") for machine in world.hypervisor.machines] == [0, 0]
+
+    world.on_pulse = lambda role: asked.set()
+    assert rig.run(look, only=("1",), heartbeat_s=SILENCE_S).exit_code == 0
+    assert fired(rig.events) == []
+
+
 def test_a_run_whose_time_is_up_ends_whatever_is_under_way(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
