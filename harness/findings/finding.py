@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from harness.findings.signature import Signature, signature
-from harness.findings.violation import TITLES, Violation
+from harness.findings.violation import ONE_CAUSE, TITLES, Violation
 from harness.model.case import CaseId, CaseResult, Outcome
+from harness.oracle.rules import Rule
 
 _ID_HEX_DIGITS = 9
 _ORDER = (
@@ -22,6 +23,8 @@ _ORDER = (
 )  # fmt: skip
 _EXACT = (Violation.KERNEL_REPORT, Violation.OTHER, Violation.UNKNOWN, Violation.INFRA)
 """Kinds in which the object says what was reported: another text is another finding."""
+_OF_A_PAIR = (Rule.DRAIN_QUIESCED, Rule.DRAIN_PROMISED, Rule.DEVICE_EQUAL)
+"""Rules that are applied only where there is a second copy."""
 CONTROL = "control"
 """In place of the target where the control arm fails as well."""
 
@@ -35,6 +38,7 @@ class Finding:
     outcome: Outcome
     target: str
     violation: str
+    """As in its signatures, or what several kinds are put together as."""
     object: str
     """Of its most frequent signature."""
     title: str
@@ -135,7 +139,14 @@ def _cause(result: CaseResult, mark: Signature) -> _Cause:
     outcome = result.outcome
     target = CONTROL if outcome is Outcome.CONTROL_FAIL else result.case_id.target
     said = mark.object if mark.violation in _EXACT else ""
-    return _Cause(outcome, target, mark.violation, said)
+    violation = mark.violation
+    if outcome is not Outcome.CONTROL_FAIL and _replicated(result):
+        violation = ONE_CAUSE.get(violation, violation)
+    return _Cause(outcome, target, str(violation), said)
+
+
+def _replicated(result: CaseResult) -> bool:
+    return any(check.rule in _OF_A_PAIR for check in result.checks)
 
 
 def _bare(result: CaseResult) -> CaseResult:

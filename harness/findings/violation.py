@@ -32,6 +32,8 @@ class Violation(StrEnum):
     OTHER = "other"
     UNKNOWN = "unknown"
     INFRA = "infra"
+    CRASH_STATE = "crash-state"
+    """Of findings only: see ``ONE_CAUSE``."""
 
 
 TITLES: Mapping[Violation, str] = MappingProxyType(
@@ -41,7 +43,7 @@ TITLES: Mapping[Violation, str] = MappingProxyType(
         Violation.CORRUPT: "the backup holds bytes that nobody wrote",
         Violation.MISSING: "written blocks never came to the backup's device",
         Violation.SURPLUS: "the backup's device keeps blocks that were discarded or zeroed",
-        Violation.DIFFERENT: "the backup's device differs from the primary's",
+        Violation.DIFFERENT: "the backup holds other bytes than the primary's device",
         Violation.IO_ERROR: "reading or writing the device fails",
         Violation.FOREIGN: "the recovered tree has names that no step ever made",
         Violation.LOST: "what was persisted is gone or as it was before",
@@ -55,6 +57,7 @@ TITLES: Mapping[Violation, str] = MappingProxyType(
         Violation.OTHER: "a rule is broken",
         Violation.UNKNOWN: "the evidence is not enough",
         Violation.INFRA: "infrastructure error",
+        Violation.CRASH_STATE: "the backup does not hold at the crash what was persisted",
     }
 )
 
@@ -116,6 +119,19 @@ VIOLATION_OF: Mapping[str, Violation] = MappingProxyType(
     }
 )
 """What a failed rule shows by itself. ``device/equal`` and ``console`` need a closer look."""
+
+ONE_CAUSE: Mapping[str, Violation] = MappingProxyType(
+    {
+        Violation.CORRUPT: Violation.DIFFERENT,
+        Violation.LOST: Violation.CRASH_STATE,
+        Violation.DISORDER: Violation.CRASH_STATE,
+        Violation.UNRECOVERABLE: Violation.CRASH_STATE,
+        Violation.INCONSISTENT: Violation.CRASH_STATE,
+    }
+)
+"""Kinds that one mistake of a replicated device shows as, whichever blocks it happens to hit: wrong
+bytes in a file or in metadata; a block that is not there in time, of a file, a directory, the
+journal or the superblock. A file system on a device of its own has no such excuse."""
 
 CAUSE_FIRST = tuple(Violation)
 """Order of blame: of all that a case shows, the first is taken for the cause of the others."""

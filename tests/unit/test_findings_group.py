@@ -44,6 +44,35 @@ def test_different_causes_are_different_findings() -> None:
     assert len(findings(cases)) == 4
 
 
+HELD = tuple(Check(rule, Verdict.PASS) for rule in ("drain/quiesced", "device/equal"))
+
+
+def replicated(number: int, *rules: str, found: str = "", **fields: Any) -> CaseResult:
+    checks = tuple(Check(rule, Verdict.FAIL, "foo", "", found) for rule in rules)
+    return failing(number, checks=(*HELD, *checks), **fields)
+
+
+def test_a_block_that_came_too_late_is_one_bug_whatever_it_held() -> None:
+    rules = ("mount", "fsck", "name/persisted", "content/persisted", "order/prefix")
+    (only,) = findings(replicated(number, rule) for number, rule in enumerate(rules))
+    assert only.violation == "crash-state"
+    assert len(only.signatures) == 5
+
+
+def test_wrong_bytes_are_one_bug_in_files_and_elsewhere() -> None:
+    nobodys = replicated(1, "content/persisted", found="[0,9) data of no write at this place")
+    checks = (*HELD[:1], Check("device/equal", Verdict.FAIL))
+    (only,) = findings([nobodys, failing(2, checks=checks)])
+    assert only.violation == "different"
+
+
+def test_a_file_system_on_a_device_of_its_own_has_more_than_one_way_to_fail() -> None:
+    assert len(findings([failing(1, "mount"), failing(2, "fsck"), failing(3)])) == 3
+    control = {"control": Verdict.FAIL}
+    cases = [replicated(1, "mount", **control), replicated(2, "name/persisted", **control)]
+    assert len(findings(cases)) == 2
+
+
 def test_outcomes_and_targets_are_never_melted() -> None:
     other = CaseId("ace-seq1/000005", "ext4", "drbd")
     cases = [
