@@ -18,11 +18,11 @@ from harness.report.finding_json import SCHEMA, comparison_json
 from harness.report.finding_tables import changes_table
 from harness.report.load import Run, load_run
 from harness.report.xmltext import one_line
-from harness.run.resume import differences
+from harness.run.resume import FREE, differences
 
 _LINE_CHARS = 300
 _MOST_CASES = 5
-_INCIDENTAL = ("out", "state_dir", "time_budget_s", "max_findings", "keep_pair", "known", "pairs")
+_INCIDENTAL = (FREE | {"out"}) - {"accel", "timeout_s", "confirm"}
 """Options that do not change what a run finds."""
 
 
