@@ -37,6 +37,7 @@ from harness.report.load import Run, load_run
 from harness.report.store import CaseTexts, RunStore, new_run_id
 from harness.report.summary import Summary
 from harness.run import minimizing
+from harness.run.confirm import Confirmations
 from harness.run.endurance.schedule import SUITE
 from harness.run.endurance.worker import RoundWorker
 from harness.run.laboratory import Laboratory, laboratory
@@ -175,9 +176,9 @@ class _Campaign:
         """Let every worker take cases until there are none left, or somebody says stop."""
         builder = lab.pairs(self._options, self._store.new_folder("consoles"))
         kind = RoundWorker if self._info.suite == SUITE else Worker
+        share = (self._bus.publish, self._in_a_hurry, Confirmations())
         workers = [
-            kind(number, builder, self._options, self._bus.publish, self._in_a_hurry)
-            for number in range(self._options.pairs)
+            kind(number, builder, self._options, *share) for number in range(self._options.pairs)
         ]
         ended = [threading.Event() for _ in workers]
         threads = [

@@ -28,6 +28,7 @@ from harness.oracle import judge_case
 from harness.report.summary import deciding_checks
 from harness.run import blame, observe, scripts
 from harness.run.bench import Bench, Observation
+from harness.run.confirm import Confirmations
 from harness.run.exercises import Exercise
 from harness.run.filesystems import FILE_SYSTEMS, RAW
 from harness.run.impostor import install_impostor, remove_impostor
@@ -56,8 +57,12 @@ class Worker:
         options: RunOptions,
         publish: Callable[[Event], None],
         in_a_hurry: Callable[[], bool] = lambda: False,
+        confirmations: Confirmations | None = None,
     ) -> None:
-        """``in_a_hurry`` says whether the run ends: nothing is run only to confirm then."""
+        """``in_a_hurry`` says whether the run ends: nothing is run only to confirm then.
+
+        ``confirmations`` are those of all workers of the run; its own when there is no other.
+        """
         self.number = number
         listens = bool(options.heartbeat_s) and not self.ends_guests
         self._builder = replace(builder, side_channels=True) if listens else builder
@@ -65,6 +70,7 @@ class Worker:
         self._options = options
         self._publish = publish
         self._in_a_hurry = in_a_hurry
+        self._confirmations = confirmations or Confirmations()
         self._pair: Pair | None = None
         self._benches: dict[str, Bench] = {}
         self._boots = 0
@@ -91,10 +97,18 @@ class Worker:
         result = replace(result, attempts=tuple(attempts))
         if result.verdict is Verdict.FAIL:
             # First: what comes of it must not depend on what the control arm did to the guests.
-            result = replace(result, reruns=self._run_again(case, result))
+            result = self._confirmed(case, result)
             if case.case_id.target != CONTROL:
                 result = replace(result, control=self._control(case))
         return result
+
+    def _confirmed(self, case: Case, failed: CaseResult) -> CaseResult:
+        """``failed`` with its reruns, unless enough cases like it have been confirmed."""
+        if not self._confirmations.worth(failed):
+            return failed
+        again = replace(failed, reruns=self._run_again(case, failed))
+        self._confirmations.add(failed, again)
+        return again
 
     def _run_again(self, case: Case, failed: CaseResult) -> tuple[Rerun, ...]:
         """A case that failed, until so many runs as asked for came to a verdict.

@@ -10,6 +10,7 @@ from harness.deadline import Deadline
 from harness.events import Event
 from harness.model.verdict import Verdict
 from harness.run.bench import Observation
+from harness.run.confirm import Confirmations
 from harness.run.endurance.arena import Arena
 from harness.run.endurance.schedule import Round
 from harness.run.options import Encryption, RunOptions
@@ -35,8 +36,10 @@ class RoundWorker(Worker):
         options: RunOptions,
         publish: Callable[[Event], None],
         in_a_hurry: Callable[[], bool] = lambda: False,
+        confirmations: Confirmations | None = None,
     ) -> None:
-        super().__init__(number, replace(builder, side_channels=True), options, publish, in_a_hurry)
+        builder = replace(builder, side_channels=True)
+        super().__init__(number, builder, options, publish, in_a_hurry, confirmations)
         self._arena: Arena | None = None
 
     def _prepare(self, case: Case) -> Callable[[], Observation]:
