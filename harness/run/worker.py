@@ -371,8 +371,13 @@ class Worker:
                 )  # fmt: skip
         return self._pair
 
-    def _listen(self, pair: Pair, deadline: Deadline) -> Watch:
-        agents = [self._builder.side_agent(guest, deadline) for guest in pair.guests]
+    def _listen(self, pair: Pair, deadline: Deadline) -> Watch | None:
+        try:
+            agents = [self._builder.side_agent(guest, deadline) for guest in pair.guests]
+        except AgentError as error:
+            # Cases can do without: one that takes too long ends when its own time is up.
+            self._publish(Warned(f"no signs of life can be asked for: {error}"))
+            return None
         silence_s = self._options.heartbeat_s
         pulses = [Pulse(*each, silence_s) for each in zip(pair.guests, agents, strict=True)]
         return Watch(pulses, self._found_hung, min(EVERY_S, silence_s))

@@ -13,7 +13,7 @@ from test_run_campaign import ALL, Rig, rig
 from test_run_worker import LOST_PEER, case
 
 from harness.errors import InfraError
-from harness.events import Event, PairLost, WatchdogFired, Watched
+from harness.events import Event, PairLost, Warned, WatchdogFired, Watched
 from harness.guest.agent import Agent
 from harness.guest.fake import Command, FakeChannel, GuestEnds, GuestHangs, Reply
 from harness.model.case import Outcome
@@ -298,6 +298,22 @@ def test_a_case_that_is_slow_is_not_taken_for_a_guest_that_hangs(
     (told,) = fired(events)
     assert (told.what, told.text) == (Watched.CASE, attempt)
     assert told.console["primary"][-1] == LAST_WORDS.strip()
+
+
+def test_guests_that_cannot_give_signs_of_life_work_all_the_same(tmp_path: Path) -> None:
+    world, events = PulseWorld(), list[Event]()
+
+    def refuses(role: str, command: Command) -> Reply | None:
+        return Reply.failure("open: ENOENT: port") if command[0] == "serve" else None
+
+    world.rules.append(refuses)
+    run = worker(world, tmp_path, events, heartbeat_s=SILENCE_S)
+    result = run.run(case(tmp_path))
+    run.close()
+    assert (result.verdict, result.attempts) == (Verdict.PASS, ())
+    (warned,) = [event for event in events if isinstance(event, Warned)]
+    assert "no signs of life can be asked for" in warned.text
+    assert "ENOENT" in warned.text
 
 
 # -- a run --------------------------------------------------------------------------------------
