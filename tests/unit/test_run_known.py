@@ -29,7 +29,7 @@ def entry(folder: Path, finding: str, expires: str = "2099-12-31") -> Path:
 def run(rig: Rig, *words: str) -> int:
     folder = str(rig.folder / "reports")
     return run_command_line(
-        ["run", "--suite", "smoke", "--out", folder, "--confirm", "0",
+        ["run", "--suite", "smoke", "--out", folder, "--confirm", "0", "--heartbeat-s", "0",
          "--state-dir", str(rig.folder), *words]
     )  # fmt: skip
 
