@@ -20,6 +20,15 @@ from harness.oracle.rules import Rule
 
 _CONSEQUENCES = ("file-system:", "io-error:", "device-mapper:")
 """Kernel reports that say of a broken disk what other rules say as well."""
+_EXCUSED = (
+    "warning:", "hung-task:", "soft-lockup:", "hard-lockup:", "rcu-stall:", "workqueue-stall:",
+    "out-of-memory:",
+)  # fmt: skip
+"""What a sound file system may say of wrong blocks, too: no cause where the devices differ."""
+_OF_DEVICES = frozenset(
+    (Violation.NOT_REPLICATED, Violation.CORRUPT, Violation.MISSING, Violation.SURPLUS,
+     Violation.DIFFERENT)
+)  # fmt: skip
 _NOBODYS = data_text(-1)
 """How the oracle names bytes that are of no write."""
 _OBJECT_ORDER = (
@@ -43,9 +52,12 @@ def root_of(result: CaseResult) -> Root:
     shown = {violation for check in failed for violation in _shown_by(check, result.evidence)}
     if _backup_is_behind(result):
         shown.add(Violation.NOT_REPLICATED)
+    excused = _EXCUSED if shown & _OF_DEVICES else ()
+    if not _reports(failed, excused):
+        shown.discard(Violation.KERNEL_REPORT)
     violation = next((kind for kind in CAUSE_FIRST if kind in shown), Violation.OTHER)
     if violation is Violation.KERNEL_REPORT:
-        return Root(violation, ObjectClass.KERNEL, _report(failed))
+        return Root(violation, ObjectClass.KERNEL, _reports(failed, excused)[0])
     said = failed[0].rule if violation is Violation.OTHER and failed else ""
     return Root(violation, _seen_on(failed), said)
 
@@ -77,9 +89,10 @@ def _causes(check: Check) -> list[str]:
     return [text for text in reports if text and not text.startswith(_CONSEQUENCES)]
 
 
-def _report(failed: Sequence[Check]) -> str:
-    reports = [_causes(check) for check in failed if check.rule == Rule.CONSOLE]
-    return next(texts[0] for texts in reports if texts)
+def _reports(failed: Sequence[Check], excused: tuple[str, ...]) -> list[str]:
+    """Kernel reports that nothing else explains, in the order of the checks."""
+    reports = [text for check in failed if check.rule == Rule.CONSOLE for text in _causes(check)]
+    return [text for text in reports if not text.startswith(excused)]
 
 
 def _difference(evidence: CaseEvidence | None) -> Violation:

@@ -105,6 +105,21 @@ def test_a_kernel_report_is_the_cause_unless_a_broken_disk_explains_it() -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("report", "backup", "expected"),
+    [
+        ("warning: WARNING in f", 22, "kernel-report:kernel/warning-WARNING-in-f"),
+        ("warning: WARNING in f", 21, "missing:device"),
+        ("hung-task: umount", 21, "missing:device"),
+        ("oops: in f", 21, "kernel-report:kernel/oops-in-f"),
+        ("warning: in f | oops: in g", 21, "kernel-report:kernel/oops-in-g"),
+    ],
+)
+def test_a_file_system_may_warn_of_wrong_blocks(report: str, backup: int, expected: str) -> None:
+    rules = ("console", "device/equal") if backup < 22 else ("console",)
+    assert kind(failing(broken(*rules, found=report), **devices(22, backup))) == expected
+
+
 def test_two_titles_are_two_causes() -> None:
     first, second = (
         failing(broken("console", found=f"oops: {title}")) for title in ("in f", "in g")
