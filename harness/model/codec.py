@@ -35,9 +35,14 @@ def encode_case(result: CaseResult) -> str:
     return _dumps(_case_out(result))
 
 
-def decode_case(text: str) -> CaseResult:
-    """The result written as ``text``; ``ValueError`` when it is not one."""
-    return _guarded(_case_in, text, "case result")
+def decode_case(text: str, *, whole_passes: bool = True) -> CaseResult:
+    """The result written as ``text``; ``ValueError`` when it is not one.
+
+    With ``whole_passes`` false, a case that passed comes without evidence, checks and consoles:
+    most of a run's bytes, and of no use to who only counts.
+    """
+    decode = _case_in if whole_passes else _case_in_brief
+    return _guarded(decode, text, "case result")
 
 
 def encode_run(info: RunInfo) -> str:
@@ -140,6 +145,15 @@ def _rerun_in(value: _Json) -> Rerun:
         started_unix_s=float(value["started_unix_s"]),
         elapsed_s=float(value["elapsed_s"]),
     )
+
+
+_BULK = ("evidence", "checks", "console")
+
+
+def _case_in_brief(value: _Json) -> CaseResult:
+    if value["verdict"] == Verdict.PASS:
+        value = {key: held for key, held in value.items() if key not in _BULK}
+    return _case_in(value)
 
 
 def _optional(decode: Callable[[Any], _T], value: Any) -> _T | None:

@@ -49,7 +49,8 @@ def _moment(steps: Sequence[Step], line: int) -> str:
     return f"after line {line} ({format_step(steps[line - 1])})"
 
 
-def _expected_object(expectation: Expectation, path: str, inode: Inode) -> Iterator[str]:
+def object_facts(expectation: Expectation, path: str, inode: Inode) -> list[str]:
+    """What is known, and what is promised, of the object that the primary has at ``path``."""
     model = expectation.model
     named = "the mount point"
     for slot in model.names_of(inode.id):
@@ -63,7 +64,11 @@ def _expected_object(expectation: Expectation, path: str, inode: Inode) -> Itera
         facts.append(f"-> {inode.target}")
     for key, value in inode.xattrs.now():
         facts.append(f"{key}={value.decode(errors='replace')}")
-    yield f"{path or '/'}  {', '.join(facts)}"
+    return facts
+
+
+def _expected_object(expectation: Expectation, path: str, inode: Inode) -> Iterator[str]:
+    yield f"{path or '/'}  {', '.join(object_facts(expectation, path, inode))}"
     if inode.kind is FileKind.FILE:
         spans = expectation.floors.spans(inode.id)
         sizes = " or ".join(map(str, legal_sizes(inode, spans).steps))

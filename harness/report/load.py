@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.errors import UsageError
 from harness.model.case import CaseId, CaseResult, RunInfo
@@ -16,6 +17,15 @@ from harness.report.store import RESULTS, RUN
 
 DAMAGED_RULE = "store/damaged"
 """Rule of the check that stands in for a result whose line cannot be trusted."""
+
+
+class Place(NamedTuple):
+    """Where a result is in the record."""
+
+    line: int
+    """From 1."""
+    offset: int
+    """Of the line's first byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,24 @@ class Run:
             for number, line in enumerate(file, 1):
                 if line.endswith(b"\n"):
                     yield _result(number, line)
+
+    def outlines(self) -> Iterator[tuple[Place, CaseResult]]:
+        """Every recorded result with the place of its line; a pass without its evidence.
+
+        For reports over many cases: a pass is read several times as fast as by ``results``.
+        """
+        offset = 0
+        with open(self.path / RESULTS, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n"):
+                    yield Place(number, offset), _result(number, line, whole_passes=False)
+                offset += len(line)
+
+    def at(self, place: Place) -> CaseResult:
+        """The whole result at a ``place`` that ``outlines`` named."""
+        with open(self.path / RESULTS, "rb") as file:
+            file.seek(place.offset)
+            return _result(place.line, file.readline())
 
     def find(self, case_id: CaseId) -> CaseResult:
         """The last result recorded for ``case_id``; UsageError when there is none."""
@@ -81,9 +109,9 @@ def _torn_bytes(path: Path) -> int:
     return 0 if last.endswith(b"\n") else len(last)
 
 
-def _result(number: int, line: bytes) -> CaseResult:
+def _result(number: int, line: bytes, *, whole_passes: bool = True) -> CaseResult:
     try:
-        return decode_case(unseal(line))
+        return decode_case(unseal(line), whole_passes=whole_passes)
     except ValueError as err:
         check = Check(
             DAMAGED_RULE,

@@ -168,3 +168,27 @@ def test_what_is_no_run_is_refused_with_the_reason(tmp_path: Path, store: RunSto
 def test_a_case_id_cannot_leave_the_run_folder(text: str) -> None:
     with pytest.raises(UsageError, match="not a case id"):
         CaseId.parse(text)
+
+
+def test_an_outline_of_a_pass_has_no_evidence_and_leads_to_all_of_it(store: RunStore) -> None:
+    results = [result(1), result(2, Verdict.FAIL), result(3)]
+    for each in results:
+        store.append(each)
+    run = load_run(store.path)
+    outlines = list(run.outlines())
+    passed = outlines[0][1]
+    assert (passed.evidence, passed.checks, passed.case_id) == (None, (), results[0].case_id)
+    assert outlines[1][1] == results[1]
+    assert [run.at(place) for place, _ in outlines] == results
+
+
+def test_an_outline_of_a_damaged_line_is_unknown(store: RunStore) -> None:
+    store.append(result(1))
+    store.append(result(2))
+    path = store.path / RESULTS
+    path.write_bytes(path.read_bytes().replace(b"000001", b"000009", 1))
+    run = load_run(store.path)
+    damaged, whole = run.outlines()
+    assert damaged[1].checks[0].rule == DAMAGED_RULE
+    assert run.at(damaged[0]).case_id == damaged[1].case_id
+    assert whole[1].outcome is Outcome.PASS
