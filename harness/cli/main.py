@@ -18,6 +18,7 @@ from harness.cli.diff import diff
 from harness.cli.findings import findings
 from harness.cli.minimize import minimize
 from harness.cli.replay import replay
+from harness.cli.report import report
 from harness.cli.run import run
 from harness.cli.suites import suites
 from harness.errors import (
@@ -39,7 +40,7 @@ def harness() -> None:
     """Find out whether replicated block storage can be trusted after a crash."""
 
 
-for _command in (run, replay, minimize, check, findings, diff, suites, ace, clean):
+for _command in (run, replay, minimize, check, report, findings, diff, suites, ace, clean):
     harness.add_command(_command)
 
 

@@ -35,13 +35,13 @@ def encode_case(result: CaseResult) -> str:
     return _dumps(_case_out(result))
 
 
-def decode_case(text: str, *, whole_passes: bool = True) -> CaseResult:
+def decode_case(text: str, *, whole: bool = True) -> CaseResult:
     """The result written as ``text``; ``ValueError`` when it is not one.
 
-    With ``whole_passes`` false, a case that passed comes without evidence, checks and consoles:
-    most of a run's bytes, and of no use to who only counts.
+    If not ``whole``, it comes without evidence and consoles, and without the checks of a case that
+    passed: they are most of a run's bytes, and of no use to who only counts.
     """
-    decode = _case_in if whole_passes else _case_in_brief
+    decode = _case_in if whole else _case_in_brief
     return _guarded(decode, text, "case result")
 
 
@@ -151,9 +151,8 @@ _BULK = ("evidence", "checks", "console")
 
 
 def _case_in_brief(value: _Json) -> CaseResult:
-    if value["verdict"] == Verdict.PASS:
-        value = {key: held for key, held in value.items() if key not in _BULK}
-    return _case_in(value)
+    bulk = ["evidence", "console"] + ["checks"] * (value["verdict"] == Verdict.PASS)
+    return _case_in({key: held for key, held in value.items() if key not in bulk})
 
 
 def _optional(decode: Callable[[Any], _T], value: Any) -> _T | None:

@@ -49,15 +49,15 @@ class Run:
                     yield _result(number, line)
 
     def outlines(self) -> Iterator[tuple[Place, CaseResult]]:
-        """Every recorded result with the place of its line; a pass without its evidence.
+        """Every recorded result with the place of its line, without evidence and consoles.
 
-        For reports over many cases: a pass is read several times as fast as by ``results``.
+        For reports over many cases: several times as fast as ``results``.
         """
         offset = 0
         with open(self.path / RESULTS, "rb") as file:
             for number, line in enumerate(file, 1):
                 if line.endswith(b"\n"):
-                    yield Place(number, offset), _result(number, line, whole_passes=False)
+                    yield Place(number, offset), _result(number, line, whole=False)
                 offset += len(line)
 
     def at(self, place: Place) -> CaseResult:
@@ -109,9 +109,9 @@ def _torn_bytes(path: Path) -> int:
     return 0 if last.endswith(b"\n") else len(last)
 
 
-def _result(number: int, line: bytes, *, whole_passes: bool = True) -> CaseResult:
+def _result(number: int, line: bytes, *, whole: bool = True) -> CaseResult:
     try:
-        return decode_case(unseal(line), whole_passes=whole_passes)
+        return decode_case(unseal(line), whole=whole)
     except ValueError as err:
         check = Check(
             DAMAGED_RULE,

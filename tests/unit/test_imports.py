@@ -23,7 +23,9 @@ ALSO = {("target", "guest"), ("findings", "oracle"), ("report", "findings"), ("m
 LIBRARIES = {
     "click": ("harness/cli/",),
     "libvirt": ("harness/vm/libvirt.py",),
+    "jinja2": ("harness/report/html/engine.py",),
     "junit_xml": ("harness/report/junit.py",),
+    "markupsafe": ("harness/report/html/engine.py",),
     "rich": (
         "harness/report/console.py",
         "harness/report/finding_tables.py",
