@@ -11,13 +11,15 @@ RUN_OPTIONS ?=
 JOBS ?= auto
 # Tests with guests at once: a pair in lock step keeps little more than one processor busy.
 LANES ?= 2
+# Where setup installs a browser, tests that need one are never skipped.
+BROWSER := $(shell . /etc/os-release && [ "$$ID" = debian ] && echo 1)
 
-.PHONY: run test setup unit vm nightly lint clean
+.PHONY: run test setup unit browser vm nightly lint clean
 
 run: setup
 	$(HARNESS) run --suite $(SUITE) $(RUN_OPTIONS)
 
-test: setup lint unit vm
+test: setup lint unit browser vm
 
 setup:
 	@scripts/setup
@@ -28,7 +30,11 @@ lint: setup
 	.venv/bin/mypy
 
 unit: setup
-	.venv/bin/python -m pytest -q -n $(JOBS) --dist worksteal -m "not vm and not slow"
+	.venv/bin/python -m pytest -q -n $(JOBS) --dist worksteal -m "not vm and not slow" \
+		--ignore=tests/browser
+
+browser: setup
+	HARNESS_REQUIRE_BROWSER=$(BROWSER) .venv/bin/python -m pytest -q tests/browser
 
 # A missing QEMU or libvirt is a failure here, never a silent skip.
 vm: setup
