@@ -31,7 +31,7 @@ lint: setup
 
 unit: setup
 	.venv/bin/python -m pytest -q -n $(JOBS) --dist worksteal -m "not vm and not slow" \
-		--ignore=tests/browser
+		--durations=15 --ignore=tests/browser
 
 browser: setup
 	HARNESS_REQUIRE_BROWSER=$(BROWSER) .venv/bin/python -m pytest -q tests/browser

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from hypothesis import settings
 # How long an example takes says how busy the machine is, nothing else.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and children inherit that:
+# tests that press it would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _BUILD = "HARNESS_TESTS_BUILD"
 _IN_A_WORKER = "PYTEST_XDIST_WORKER"

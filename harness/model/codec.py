@@ -19,7 +19,7 @@ from harness.model.case import CaseId, CaseResult, OptionValue, Outcome, Rerun, 
 from harness.model.content import Content, Segment
 from harness.model.device import DeviceDigest
 from harness.model.endurance_codec import round_in, round_out
-from harness.model.evidence import CaseEvidence, CrashEvidence, Drain, ToolResult
+from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence, Drain, ToolResult
 from harness.model.tree import Entry, FileKind, Tree
 from harness.model.verdict import Check, Verdict
 
@@ -201,6 +201,7 @@ def _evidence_out(evidence: CaseEvidence) -> _Json:
         | _filled(
             entries=table.rows(),
             step_errors=[list(error) for error in evidence.step_errors],
+            block_notes=[[n.block, n.holds, n.difference] for n in evidence.block_notes],
             console=_lines_out(evidence.console),
         )
         | _present(
@@ -220,6 +221,7 @@ def _evidence_in(value: _Json) -> CaseEvidence:
         primary_device=_optional(_device_in, value.get("primary_device")),
         backup_device=_optional(_device_in, value.get("backup_device")),
         differing_blocks=_optional(tuple, value.get("differing_blocks")),
+        block_notes=tuple(BlockNote(*note) for note in value.get("block_notes", ())),
         console=_lines_in(value.get("console", {})),
         round=_optional(round_in, value.get("round")),
     )

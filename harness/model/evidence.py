@@ -56,6 +56,18 @@ class CrashEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockNote:
+    """One block in which the devices differ."""
+
+    block: int
+    """Number of the 4 KiB block."""
+    holds: str
+    """What the file system on the primary uses it for; empty when nothing could tell."""
+    difference: str
+    """How the bytes differ, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
 class CaseEvidence:
     """Everything seen in one case."""
 
@@ -71,3 +83,5 @@ class CaseEvidence:
     """Guest name -> kernel reports (oops, BUG, hung task, lockdep, I/O error) seen meanwhile."""
     round: RoundEvidence | None = None
     """Of a case of an endurance run, which has no crash points."""
+    block_notes: tuple[BlockNote, ...] = ()
+    """On the first of ``differing_blocks``."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from harness.model.case import CaseResult, OptionValue, Outcome, Rerun, RunInfo
 from harness.model.endurance import RoundEvidence
-from harness.model.evidence import CaseEvidence, CrashEvidence, ToolResult
+from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence, ToolResult
 from harness.model.verdict import Check
 from harness.report.summary import deciding_checks, headline
 
@@ -157,4 +157,11 @@ def _device_lines(evidence: CaseEvidence) -> list[str]:
     if evidence.differing_blocks:
         blocks = ", ".join(map(str, evidence.differing_blocks))
         lines.append(f"first differing 4 KiB blocks: {blocks}")
+    for note in evidence.block_notes:
+        lines.append(f"  block {note.block}: {note_text(note)}")
     return lines
+
+
+def note_text(note: BlockNote) -> str:
+    """What a differing block is used for, and how it differs."""
+    return f"{note.holds}; {note.difference}" if note.holds else note.difference

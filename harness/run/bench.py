@@ -15,8 +15,8 @@ from ace_workloads.ops import Step
 from harness.deadline import Deadline
 from harness.guest.agent import CheckpointEvent, ScriptResult
 from harness.model.device import DeviceDigest
-from harness.model.evidence import CaseEvidence, CrashEvidence
-from harness.run import observe, scripts
+from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence
+from harness.run import blocks, observe, scripts
 from harness.run.exercises import Exercise
 from harness.run.filesystems import FileSystem
 from harness.run.pair import Pair
@@ -44,6 +44,7 @@ class _Devices:
     primary: DeviceDigest | None = None
     backup: DeviceDigest | None = None
     differing: tuple[int, ...] | None = None
+    notes: tuple[BlockNote, ...] = ()
 
 
 def _given(result: ScriptResult) -> ScriptResult:
@@ -133,6 +134,7 @@ class Bench:
             primary_device=devices.primary,
             backup_device=devices.backup,
             differing_blocks=devices.differing,
+            block_notes=devices.notes,
             console={
                 guest.name: observe.report_texts(guest.kernel_reports())
                 for guest in self.pair.guests
@@ -229,6 +231,7 @@ class Bench:
         )
         mine, theirs = observe.device_digest(primary), observe.device_digest(backup)
         differing: tuple[int, ...] | None = None
+        notes: tuple[BlockNote, ...] = ()
         if mine is not None and theirs is not None and mine != theirs:
             maps = self._on_both(
                 scripts.blockmap_script(self.target.mount_device, self.fs),
@@ -238,8 +241,44 @@ class Bench:
             )
             found = observe.blocks_that_differ(*maps)
             differing = found if found is None else found[:_MOST_BLOCKS]
+            notes = self._notes(differing or (), deadline, other)
         self._phases["compare"] += time.perf_counter() - started
-        return _Devices(mine, theirs, differing)
+        return _Devices(mine, theirs, differing, notes)
+
+    def _notes(
+        self, differing: Sequence[int], deadline: Deadline, other: ThreadPoolExecutor
+    ) -> tuple[BlockNote, ...]:
+        """How the first differing blocks differ, and what they are used for."""
+        noted = differing[: blocks.MOST_NOTED]
+
+        def reads(device: str) -> list[Line]:
+            return [("try", "readblock", device, str(number)) for number in noted]
+
+        mine, theirs = self._on_both(
+            reads(self.target.mount_device), reads(self.target.inspect_device), deadline, other
+        )
+        owners = self._owners(noted, deadline)
+        return blocks.notes(noted, owners, mine.results, theirs.results)
+
+    def _owners(self, noted: Sequence[int], deadline: Deadline) -> dict[int, str]:
+        """Block -> what the primary's file system uses it for, as far as a tool can tell."""
+        primary, device = self.pair.primary.agent, self.target.mount_device
+        script = blocks.owner_script(self.fs.name, device, noted)
+        if not script:
+            return {}
+        found, layout = (
+            result.text if result.ok else ""
+            for result in primary.run_script(script, deadline).results
+        )
+        if not layout:
+            return {}
+        inodes = blocks.parse_inodes(found)
+        names = primary.run_script(
+            blocks.name_script(device, sorted(set(inodes.values()))), deadline
+        )
+        paths = blocks.parse_paths("".join(result.text for result in names.results if result.ok))
+        known = blocks.parse_layout(layout)
+        return {number: blocks.owner(number, inodes, paths, known) for number in noted}
 
     def _on_both(
         self,

@@ -28,7 +28,7 @@ from harness.model.endurance import (
     Rejoin,
     RoundEvidence,
 )
-from harness.model.evidence import CaseEvidence, CrashEvidence, Drain, ToolResult
+from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence, Drain, ToolResult
 from harness.model.load import Damaged, Version
 from harness.model.tree import Tree
 from harness.model.verdict import Check, Verdict, merge
@@ -106,7 +106,12 @@ def unmountable(seen: CaseEvidence) -> CaseEvidence:
 def unequal(seen: CaseEvidence) -> CaseEvidence:
     """The devices differ afterwards."""
     other = DeviceDigest("c0" * 16, 1293)
-    return replace(seen, backup_device=other, differing_blocks=(12, 1031, 1032, 1033))
+    notes = (
+        BlockNote(12, "inode table of group 0", "2 of 4096 bytes, from 256 to 3071"),
+        BlockNote(1031, "data of /A/foo (inode 14)", "all zeros on the backup"),
+    )
+    blocks = (12, 1031, 1032, 1033)
+    return replace(seen, backup_device=other, differing_blocks=blocks, block_notes=notes)
 
 
 def _recovered(seen: CaseEvidence, change: Callable[[Tree], Tree]) -> CaseEvidence:

@@ -252,6 +252,7 @@ def _devices(evidence: CaseEvidence | None) -> dict[str, Any] | None:
         "equal": primary == backup,
         "ranges": text.ranges_of((evidence.differing_blocks or ())[:64]),
         "looked": evidence.differing_blocks is not None,
+        "notes": evidence.block_notes,
     }
 
 
