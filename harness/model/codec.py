@@ -19,7 +19,7 @@ from harness.model.case import CaseId, CaseResult, OptionValue, Outcome, Rerun, 
 from harness.model.content import Content, Segment
 from harness.model.device import DeviceDigest
 from harness.model.endurance_codec import round_in, round_out
-from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence, Drain, ToolResult
+from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence, Drain, Moment, ToolResult
 from harness.model.tree import Entry, FileKind, Tree
 from harness.model.verdict import Check, Verdict
 
@@ -201,6 +201,7 @@ def _evidence_out(evidence: CaseEvidence) -> _Json:
         | _filled(
             entries=table.rows(),
             step_errors=[list(error) for error in evidence.step_errors],
+            moments=[_moment_out(moment) for moment in evidence.moments],
             block_notes=[[n.block, n.holds, n.difference] for n in evidence.block_notes],
             console=_lines_out(evidence.console),
         )
@@ -221,10 +222,20 @@ def _evidence_in(value: _Json) -> CaseEvidence:
         primary_device=_optional(_device_in, value.get("primary_device")),
         backup_device=_optional(_device_in, value.get("backup_device")),
         differing_blocks=_optional(tuple, value.get("differing_blocks")),
+        moments=tuple(_moment_in(moment) for moment in value.get("moments", ())),
         block_notes=tuple(BlockNote(*note) for note in value.get("block_notes", ())),
         console=_lines_in(value.get("console", {})),
         round=_optional(round_in, value.get("round")),
     )
+
+
+def _moment_out(moment: Moment) -> list[Any]:
+    return [moment.guest, moment.what, moment.start_s, moment.end_s, *(moment.lines or ())]
+
+
+def _moment_in(value: list[Any]) -> Moment:
+    guest, what, start_s, end_s, *lines = value
+    return Moment(guest, what, start_s, end_s, (lines[0], lines[1]) if lines else None)
 
 
 def _device_out(device: DeviceDigest) -> list[Any]:

@@ -68,6 +68,21 @@ class BlockNote:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """What a guest was at for a while, by the host's clock; a guest knows only how long it took."""
+
+    guest: str
+    """``primary`` or ``backup``."""
+    what: str
+    """A phase as in ``phases_s``; ``paused`` while the machine stands still."""
+    start_s: float
+    """Since the case began."""
+    end_s: float
+    lines: tuple[int, int] | None = None
+    """First and last line of the workload that was run."""
+
+
+@dataclass(frozen=True, slots=True)
 class CaseEvidence:
     """Everything seen in one case."""
 
@@ -85,3 +100,5 @@ class CaseEvidence:
     """Of a case of an endurance run, which has no crash points."""
     block_notes: tuple[BlockNote, ...] = ()
     """On the first of ``differing_blocks``."""
+    moments: tuple[Moment, ...] = ()
+    """Of both guests, in no order; not kept for a case that passed."""

@@ -15,7 +15,7 @@ from ace_workloads.ops import Step
 from harness.deadline import Deadline
 from harness.guest.agent import CheckpointEvent, ScriptResult
 from harness.model.device import DeviceDigest
-from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence
+from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence, Moment
 from harness.run import blocks, observe, scripts
 from harness.run.exercises import Exercise
 from harness.run.filesystems import FileSystem
@@ -60,6 +60,8 @@ class Bench:
         self.fs = fs
         self.impostor = impostor
         self._phases: defaultdict[str, float] = defaultdict(float)
+        self._began = 0.0
+        self._moments: list[Moment] = []
 
     def set_up(self) -> None:
         """Create the target and the file system. AgentError or GuestLostError when that fails."""
@@ -81,7 +83,7 @@ class Bench:
         GuestLostError when a guest dies or stays silent, AgentError when a step of the harness's
         own (not of the workload) fails in a guest.
         """
-        self._phases = defaultdict(float)
+        self._begin()
         script = scripts.workload_script(self.fs, self.target, steps)
         # What the backup has to do, in order, while the primary does something else.
         with ThreadPoolExecutor(1, thread_name_prefix="backup") as backup:
@@ -98,8 +100,11 @@ class Bench:
                 pending.append(self._crash(event, steps, deadline, backup))
                 return True
 
+            began_s = self._now()
             result = self.pair.primary.agent.run_script(script, deadline, on_checkpoint)
             observe.add_primary_phases(self._phases, result)
+            pauses = [(m.start_s, m.end_s) for m in self._moments if m.what == "paused"]
+            self._moments += observe.primary_moments(result, began_s, pauses)
             errors = observe.step_errors(result)
             if not errors:
                 for failed in result.failures:
@@ -110,7 +115,7 @@ class Bench:
 
     def exercise(self, exercise: Exercise, deadline: Deadline) -> Observation:
         """Write the device as ``exercise`` says, without a crash. Errors as of ``run``."""
-        self._phases = defaultdict(float)
+        self._begin()
         started = time.perf_counter()
         result = self.pair.primary.agent.run_script(exercise.script(self.target), deadline)
         self._phases["ops"] += time.perf_counter() - started
@@ -135,6 +140,7 @@ class Bench:
             backup_device=devices.backup,
             differing_blocks=devices.differing,
             block_notes=devices.notes,
+            moments=tuple(self._moments),
             console={
                 guest.name: observe.report_texts(guest.kernel_reports())
                 for guest in self.pair.guests
@@ -155,7 +161,7 @@ class Bench:
         copy-on-write snapshot shows the crash state only as long as nothing arrives: then the
         primary waits for the whole look.
         """
-        machine = self.pair.primary.machine
+        machine, began_s = self.pair.primary.machine, self._now()
         self._timed("pause", machine.pause)
         try:
             if scripts.copies(self.fs):
@@ -166,6 +172,7 @@ class Bench:
                 look = partial(_given, last)
         finally:
             self._timed("resume", machine.resume)
+            self._moments.append(Moment("primary", "paused", began_s, self._now()))
         seen = observe.Crash(event, snapshot, last)
         return lambda: observe.crash_evidence(seen, look(), self.target, self.fs, steps)
 
@@ -189,8 +196,10 @@ class Bench:
         script = scripts.snapshot_script(self.fs, self.target, self.impostor)
         drop = scripts.drop_snapshot_script(self.fs)
         for _ in range(_MOST_SNAPSHOTS):
+            began_s = self._now()
             snapshot = agent.run_script(script, deadline)
             observe.add_inspect_phases(self._phases, snapshot)
+            self._moments += observe.backup_moments(snapshot, began_s)
             if self._final(snapshot, snapshot):
                 break
             if drop:
@@ -200,8 +209,10 @@ class Bench:
     def _look(self, deadline: Deadline) -> ScriptResult:
         """What recovery makes of the crash state."""
         script = scripts.inspect_script(self.fs, self.target)
+        began_s = self._now()
         inspection = self.pair.backup.agent.run_script(script, deadline)
         observe.add_inspect_phases(self._phases, inspection)
+        self._moments += observe.backup_moments(inspection, began_s)
         return inspection
 
     def _final(self, snapshot: ScriptResult, after: ScriptResult) -> bool:
@@ -218,7 +229,7 @@ class Bench:
         """Digests of both devices after the case, and where they differ."""
         if not self.target.replicated:
             return _Devices()
-        started = time.perf_counter()
+        began_s = self._now()
         # The primary goes on: what it acknowledged last may arrive later.
         status = self.pair.primary.agent.run_script(self.target.status_lines(), deadline)
         upto = observe.acknowledged(self.target, status)
@@ -242,7 +253,11 @@ class Bench:
             found = observe.blocks_that_differ(*maps)
             differing = found if found is None else found[:_MOST_BLOCKS]
             notes = self._notes(differing or (), deadline, other)
-        self._phases["compare"] += time.perf_counter() - started
+        ended_s = self._now()
+        self._phases["compare"] += ended_s - began_s
+        self._moments += [
+            Moment(guest, "compare", began_s, ended_s) for guest in ("primary", "backup")
+        ]
         return _Devices(mine, theirs, differing, notes)
 
     def _notes(
@@ -291,6 +306,15 @@ class Bench:
         theirs = other.submit(self.pair.backup.agent.run_script, backup, deadline)
         mine = self.pair.primary.agent.run_script(primary, deadline)
         return mine, theirs.result()
+
+    def _begin(self) -> None:
+        self._phases = defaultdict(float)
+        self._began = time.perf_counter()
+        self._moments = []
+
+    def _now(self) -> float:
+        """Seconds since the case began."""
+        return time.perf_counter() - self._began
 
     def _timed(self, phase: str, function: Callable[[], _T]) -> _T:
         started = time.perf_counter()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ace_workloads.ops import Step
 from harness.guest.agent import CheckpointEvent, CommandResult, ScriptResult
@@ -23,7 +23,7 @@ from harness.guest.replies import (
 )
 from harness.guest.workload import writing_lines
 from harness.model.device import DeviceDigest
-from harness.model.evidence import CrashEvidence, Drain, ToolResult
+from harness.model.evidence import CrashEvidence, Drain, Moment, ToolResult
 from harness.model.tree import Tree
 from harness.run.filesystems import FileSystem
 from harness.target.base import Target
@@ -71,6 +71,52 @@ def _add(
     for result in results:
         if (phase := names.get(result.command[0])) is not None and not result.skipped:
             phases[phase] = phases.get(phase, 0.0) + result.elapsed_us * _MICRO
+
+
+def primary_moments(
+    result: ScriptResult, start_s: float, pauses: Sequence[tuple[float, float]]
+) -> list[Moment]:
+    """When the primary did what of a workload script that it was given at ``start_s``.
+
+    ``pauses`` are the times at which it stood still, one per crash point: its own clock did too.
+    """
+    moments: list[Moment] = []
+    at_s, left = start_s, list(pauses)
+    for done in result.results:
+        if done.skipped or (what := _PRIMARY_PHASES.get(done.command[0])) is None:
+            continue
+        if done.command[0] == "step" and done.command[2] == "checkpoint" and left:
+            at_s = left.pop(0)[1]
+            continue
+        lines = (int(done.command[1]),) * 2 if done.command[0] == "step" else None
+        end_s = at_s + done.elapsed_us * _MICRO
+        _prolong(moments, Moment("primary", what, at_s, end_s, lines))
+        at_s = end_s
+    return moments
+
+
+def backup_moments(result: ScriptResult, start_s: float) -> list[Moment]:
+    """When the backup did what of a script that it was given at ``start_s``."""
+    moments: list[Moment] = []
+    at_s = start_s
+    for done in result.results:
+        if not done.skipped:
+            end_s = at_s + done.elapsed_us * _MICRO
+            if (what := _INSPECT_PHASES.get(done.command[0])) is not None:
+                _prolong(moments, Moment("backup", what, at_s, end_s))
+            at_s = end_s
+    return moments
+
+
+def _prolong(moments: list[Moment], new: Moment) -> None:
+    """Add ``new``, as a part of the last one if that is the same going on."""
+    last = moments[-1] if moments else None
+    if last is None or last.what != new.what or last.end_s != new.start_s:
+        moments.append(new)
+        return
+    lines = [line for seen in (last, new) for line in seen.lines or ()]
+    spanned = (lines[0], lines[-1]) if lines else None
+    moments[-1] = replace(last, end_s=new.end_s, lines=spanned)
 
 
 def step_errors(result: ScriptResult) -> tuple[tuple[int, str], ...]:

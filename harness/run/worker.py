@@ -217,9 +217,11 @@ class Worker:
             # What failed may have failed for want of that guest.
             lost = GuestLostError(f"guest {ended[0]} ended before the case did")
             return self._broken(blank, lost, observed.evidence.console)
-        result = replace(
-            blank, verdict=verdict, checks=checks, evidence=observed.evidence, phases_s=phases
-        )
+        evidence = observed.evidence
+        if verdict is Verdict.PASS:
+            # A picture of it is drawn for what went wrong; passes are many.
+            evidence = replace(evidence, moments=())
+        result = replace(blank, verdict=verdict, checks=checks, evidence=evidence, phases_s=phases)
         if verdict is not Verdict.PASS:
             # Whatever went wrong must not reach the next case: the target starts from nothing.
             result = replace(result, console=self._console())

@@ -18,6 +18,7 @@ from ace_workloads.ops import Verb
 from harness.cli.report import compare
 from harness.model.case import Outcome
 from harness.model.comparison import FileRange, Mark, NameRow
+from harness.model.evidence import Moment
 from harness.report.html import text
 from harness.report.html.charts import Phases, Trend
 from harness.report.html.digest import CaseRef, FindingDigest, RunDigest, change_of, lanes
@@ -110,6 +111,27 @@ def test_the_time_line_adds_up_and_stops_the_primary_at_each_crash() -> None:
     for lane in ("primary", "backup"):
         spans = sorted((s.start_s, s.end_s) for s in line.spans if s.lane == lane)
         assert all(a[1] <= b[0] + 1e-9 for a, b in pairwise(spans)), lane
+
+
+def test_a_time_line_that_was_seen_is_drawn_as_it_was() -> None:
+    case = runs.case(110_361)
+    assert case.evidence is not None
+    moments = (
+        Moment("backup", "fsck", 0.3, 0.7),
+        Moment("primary", "ops", 0.0, 0.1, (1, 2)),
+        Moment("primary", "paused", 0.1, 0.2),
+        Moment("backup", "snapshot", 0.12, 0.18),
+        Moment("primary", "ops", 0.2, 0.5, (4, 4)),
+    )
+    line = timeline(replace(case, evidence=replace(case.evidence, moments=moments)))
+    assert line is not None
+    assert (line.seen, line.shared, line.total_s) == (True, False, 0.7)
+    assert [(crash.number, crash.at_s, crash.drained_s) for crash in line.crashes] == [
+        (1, 0.1, 0.18),
+    ]  # fmt: skip
+    assert [span.label for span in line.spans if span.name == "ops"] == ["lines 1 to 2", "line 4"]
+    shown = "".join(ElementTree.fromstring(line.draw(LIGHT)).itertext())
+    assert "lines 1 to 2" in shown
 
 
 def test_a_case_without_times_has_no_time_line() -> None:

@@ -22,7 +22,7 @@ from harness.model.endurance import (
     Rejoin,
     RoundEvidence,
 )
-from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence, Drain, ToolResult
+from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence, Drain, Moment, ToolResult
 from harness.model.load import Damaged, Version
 from harness.model.tree import Entry, FileKind, Tree
 from harness.model.verdict import Check, Verdict
@@ -118,6 +118,10 @@ EVIDENCE = st.builds(
     differing_blocks=maybe(st.lists(NUMBER, max_size=2).map(tuple)),
     console=st.dictionaries(TEXT, texts(), max_size=2),
     round=maybe(ROUNDS),
+    moments=st.lists(
+        st.builds(Moment, TEXT, TEXT, TIME, TIME, maybe(st.tuples(NUMBER, NUMBER))),
+        max_size=2,
+    ).map(tuple),
     block_notes=st.lists(st.builds(BlockNote, NUMBER, TEXT, TEXT), max_size=2).map(tuple),
 )
 CHECKS = st.lists(

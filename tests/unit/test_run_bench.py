@@ -26,6 +26,8 @@ from harness.run.targets import make_target
 
 STEPS = load_suite("smoke").workload(4).steps
 POINTS = sum(step.verb == "checkpoint" for step in STEPS)
+FAKED_S = 0.02
+"""The fake says 1 ms of every command, whatever it really took."""
 FIRST_POINT = next(n for n, step in enumerate(STEPS, 1) if step.verb == "checkpoint")
 
 
@@ -324,6 +326,32 @@ def test_every_second_is_put_down_to_a_phase(tmp_path: Path) -> None:
     assert phases["recover"] >= POINTS
     assert phases["snapshot"] == 2 * POINTS
     assert phases["ops"] == len(STEPS) + 2
+
+
+@pytest.mark.parametrize("fs", [EXT4, XFS], ids=lambda fs: fs.name)
+def test_the_moments_of_both_guests_fit_together(tmp_path: Path, fs: FileSystem) -> None:
+    """On the primary nothing else happens in a pause; the crash state is taken within one."""
+    world = World(fs.name)
+    moments = run(bench(world, tmp_path, fs=fs)).evidence.moments
+    pauses = [m for m in moments if m.what == "paused"]
+    assert [m.guest for m in pauses] == ["primary"] * POINTS
+    busy = [m for m in moments if m.guest == "primary" and m.what != "paused"]
+    for pause in pauses:
+        for moment in busy:
+            assert moment.end_s <= pause.start_s + FAKED_S or pause.end_s <= moment.start_s
+    taken = [m for m in moments if (m.guest, m.what) == ("backup", "snapshot")]
+    assert len(taken) >= POINTS
+    assert all(any(p.start_s <= m.start_s <= p.end_s for p in pauses) for m in taken[:1])
+    ran = [m.lines for m in busy if m.lines]
+    # A checkpoint is where it stops, no line of its own.
+    assert [line for first, last in ran for line in range(first, last + 1)] == [
+        n for n, step in enumerate(STEPS, 1) if step.verb != "checkpoint"
+    ]
+    assert {(m.guest, m.what) for m in moments} >= {
+        ("primary", "restore"), ("primary", "mount"), ("primary", "umount"),
+        ("backup", "drain"), ("backup", "recover"), ("backup", "read"), ("backup", "fsck"),
+        ("backup", "probe"), ("primary", "compare"), ("backup", "compare"),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What both guests did in a case, from what is recorded of it.
 
-Recorded are the seconds of each phase over the whole case, and where the crash points were. The
-order within a crash point is that in which the harness works; where there are several crash
-points, a phase is shared out evenly among them, and the ops by their number of lines. The page
-says so.
+Of a case that did not pass, when each guest did what. Of others only the seconds of each phase
+over the whole case, and where the crash points were: the order within a crash point is then that in
+which the harness works; where there are several, a phase is shared out evenly among them, and the
+ops by their number of lines. The page says so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.model.case import CaseResult
-from harness.model.evidence import CrashEvidence
+from harness.model.evidence import CrashEvidence, Moment
 from harness.report.html import text
 from harness.report.html.steps import before_checkpoint, parsed
 from harness.report.html.svg import Palette, Picture, fits
@@ -60,6 +60,8 @@ class Timeline:
     total_s: float
     shared: bool
     """Whether phases had to be shared out among crash points."""
+    seen: bool = False
+    """Whether it is as it was seen, not put together from phases."""
 
     @property
     def names(self) -> list[str]:
@@ -180,11 +182,22 @@ def timeline(result: CaseResult) -> Timeline | None:
     if evidence is None or evidence.round is not None:
         return None
     crashes = evidence.crashes[:_MOST_CRASHES]
-    spans = list(_spans(result, phases, crashes))
+    spans = [
+        Span(moment.guest, moment.what, moment.start_s, moment.end_s, _lines_of(moment))
+        for moment in sorted(evidence.moments, key=lambda moment: moment.start_s)
+    ]
+    seen = bool(spans)
+    if not seen:
+        spans = list(_spans(result, phases, crashes))
     total = max((span.end_s for span in spans), default=0.0)
     if total <= 0:
         return None
-    return Timeline(tuple(spans), tuple(_crash_points(crashes, spans)), total, len(crashes) > 1)
+    shared = not seen and len(crashes) > 1
+    return Timeline(tuple(spans), tuple(_crash_points(crashes, spans)), total, shared, seen)
+
+
+def _lines_of(moment: Moment) -> str:
+    return _lines(*moment.lines) if moment.lines else ""
 
 
 def _spans(
