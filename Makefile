@@ -14,12 +14,12 @@ LANES ?= 2
 # Where setup installs a browser, tests that need one are never skipped.
 BROWSER := $(shell . /etc/os-release && [ "$$ID" = debian ] && echo 1)
 
-.PHONY: run test setup unit browser vm nightly lint clean
+.PHONY: run test setup unit whole browser vm nightly lint clean
 
 run: setup
 	$(HARNESS) run --suite $(SUITE) $(RUN_OPTIONS)
 
-test: setup lint unit browser vm
+test: setup lint unit whole browser vm
 
 setup:
 	@scripts/setup
@@ -30,8 +30,11 @@ lint: setup
 	.venv/bin/mypy
 
 unit: setup
-	.venv/bin/python -m pytest -q -n $(JOBS) --dist worksteal -m "not vm and not slow" \
-		--durations=15 --ignore=tests/browser
+	.venv/bin/python -m pytest -q -n $(JOBS) --dist worksteal --ignore=tests/browser \
+		-m "not vm and not slow and not whole"
+
+whole: setup
+	.venv/bin/python -m pytest -q -n $(JOBS) --dist worksteal -m "whole and not slow" tests/unit
 
 browser: setup
 	HARNESS_REQUIRE_BROWSER=$(BROWSER) .venv/bin/python -m pytest -q tests/browser

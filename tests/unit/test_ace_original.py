@@ -13,6 +13,8 @@ from ace_workloads.ops import Mode
 from ace_workloads.registry import load_suite
 from ace_workloads.suite import Suite
 
+pytestmark = pytest.mark.whole
+
 SEQ1 = ("ace-seq1", 435, 54_188, "cde3d6e25f94821d5d4625269b22a06895a9d2672cd1a8b8d5b20736057b6e9a")
 SEQ1_NESTED = (
     "ace-seq1-nested",

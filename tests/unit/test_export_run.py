@@ -14,6 +14,8 @@ from ace_workloads.registry import load_suite
 from harness.export.tree import export_tests
 from harness.model.content import pattern
 
+pytestmark = pytest.mark.whole
+
 FSYNCED_TWICE = "smoke/012"
 """write foo; sync; truncate foo; fsync foo"""
 BUNDLED = 5

@@ -20,6 +20,8 @@ from harness.report.html.digest import read
 from harness.report.html.site import Built, Wanted, build, find_runs
 from harness.report.store import RESULTS, RunStore
 
+pytestmark = pytest.mark.whole
+
 HOSTILE = (
     "<script>alert(1)</script>", "]]>--><!-- &amp; \" onload='x' </td></table></main>",
     "".join(map(chr, range(0xA0))), "\udc80\udcff\ud800 \ufffe\uffff\U0001ffff",

@@ -17,6 +17,8 @@ from harness.model.verdict import Check, Verdict
 from harness.oracle import judge_crash
 from harness.oracle.model import execute
 
+pytestmark = pytest.mark.whole
+
 SUITES = ("smoke", "ace-seq1-nested", "paper-seq1")
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from harness.config import CHECKOUT
 
+pytestmark = pytest.mark.whole
+
 _FUZZ = CHECKOUT / "kmod" / "fuzz"
 _RUNS = 60_000
 _TIMEOUT_S = 300
