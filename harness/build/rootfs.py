@@ -83,10 +83,19 @@ def build_root(profile: Profile, state: StateDir) -> RootTree:
     return _describe(merged / "root")
 
 
+def is_built(profile: Profile, state: StateDir) -> bool:
+    """Whether the guest's own part of the root tree is there: nothing has to be fetched then."""
+    tools = (*_PACKAGES, *(_OBJTOOL_NEEDS if profile.kernel_source else ()))
+    return (state.cache / _tree_name(profile, "root", tools)).is_dir()
+
+
+def _tree_name(profile: Profile, kind: str, tools: Sequence[str]) -> str:
+    return f"{kind}-{profile.name}-{content_key([_FORMAT, repr(profile), *tools])}"
+
+
 def _tree(profile: Profile, kind: str, tools: Sequence[str], state: StateDir) -> Path:
-    key = content_key([_FORMAT, repr(profile), *tools])
     packages = (*profile.kernel_packages, *tools)
-    name = f"{kind}-{profile.name}-{key}"
+    name = _tree_name(profile, kind, tools)
     return built(state.cache, name, lambda work: _bootstrap(profile, packages, work))
 
 

@@ -15,6 +15,7 @@ from harness.cli.ace import ace
 from harness.cli.check import check
 from harness.cli.clean import clean
 from harness.cli.diff import diff
+from harness.cli.doctor import doctor
 from harness.cli.findings import findings
 from harness.cli.minimize import minimize
 from harness.cli.replay import replay
@@ -40,7 +41,8 @@ def harness() -> None:
     """Find out whether replicated block storage can be trusted after a crash."""
 
 
-for _command in (run, replay, minimize, check, report, findings, diff, suites, ace, clean):
+_COMMANDS = (run, replay, minimize, check, report, findings, diff, suites, ace, doctor, clean)
+for _command in _COMMANDS:
     harness.add_command(_command)
 
 

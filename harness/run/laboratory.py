@@ -67,14 +67,14 @@ def laboratory(options: RunOptions, say: Say) -> Iterator[Laboratory]:
         uri = options.connect or embedded_uri(live.libvirt_root, state.cache / "qemu-capabilities")
         hypervisor = LibvirtHypervisor(uri)
         try:
-            accelerator = _accelerator(options.accel, state, live, hypervisor, image, say)
+            accelerator = choose_accelerator(options.accel, state, live, hypervisor, image, say)
             yield Laboratory(state, live, hypervisor, image, accelerator, uri)
         finally:
             hypervisor.destroy_owned(live.owner)
             hypervisor.close()
 
 
-def _accelerator(
+def choose_accelerator(
     choice: AcceleratorChoice,
     state: StateDir,
     live: LiveDir,
@@ -82,7 +82,10 @@ def _accelerator(
     image: MicroImage,
     say: Say,
 ) -> Accelerator:
-    """KVM only where a guest has been seen to boot on it: /dev/kvm alone proves nothing."""
+    """KVM only where a guest has been seen to boot on it: /dev/kvm alone proves nothing.
+
+    The answer is kept until the host boots again, or QEMU or the guest's kernel change.
+    """
     if choice is AcceleratorChoice.TCG:
         return Accelerator.TCG
     if choice is AcceleratorChoice.KVM:
