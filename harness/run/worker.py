@@ -114,7 +114,8 @@ class Worker:
         """A case that failed, until so many runs as asked for came to a verdict.
 
         On the same guests with the target made anew, as the case after it would have been; booting
-        costs more than several cases. Only guests whose kernels reported something are replaced.
+        costs more than several cases. Only guests whose kernels reported what a sound one does not
+        are replaced.
         """
         reruns: list[Rerun] = []
         judged = lost = 0
