@@ -6,6 +6,7 @@ A file is a constant header and a ``# run`` section; only the run section carrie
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
@@ -58,6 +59,11 @@ def format_step(step: Step) -> str:
 def run_section(steps: Iterable[Step]) -> str:
     """The canonical text of a workload: one line per step, each ended by a newline."""
     return "".join([format_step(step) + "\n" for step in steps])
+
+
+def content_hash(steps: Iterable[Step]) -> str:
+    """sha256 of the run section, 64 hex digits: what a workload is, whatever its number."""
+    return hashlib.sha256(run_section(steps).encode()).hexdigest()
 
 
 def document(steps: Iterable[Step]) -> str:

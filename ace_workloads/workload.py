@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-from ace_workloads.jlang import document, run_section
+from ace_workloads.jlang import content_hash, document, run_section
 from ace_workloads.ops import CoreOp, Mode, Persist, Step
 
 
@@ -38,7 +37,7 @@ class Workload:
     @property
     def content_hash(self) -> str:
         """sha256 of the canonical text, 64 hex digits."""
-        return hashlib.sha256(self.canonical_text.encode()).hexdigest()
+        return content_hash(self.steps)
 
     def jlang(self) -> str:
         """The workload as a complete J-lang file."""

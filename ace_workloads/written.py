@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ace_workloads.jlang import JlangError, document, parse_run_section, run_section
+from ace_workloads.jlang import JlangError, content_hash, document, parse_run_section, run_section
 from ace_workloads.ops import OpKind, Step, Verb
 
 SUITE = "written"
@@ -39,7 +38,7 @@ class WrittenWorkload:
     @property
     def content_hash(self) -> str:
         """sha256 of the canonical text, 64 hex digits."""
-        return hashlib.sha256(self.canonical_text.encode()).hexdigest()
+        return content_hash(self.steps)
 
     def jlang(self) -> str:
         """The workload as a complete J-lang file, which says what its core ops are."""

@@ -6,9 +6,8 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 from ace_workloads.ops import Step
@@ -45,10 +44,6 @@ class _Devices:
     backup: DeviceDigest | None = None
     differing: tuple[int, ...] | None = None
     notes: tuple[BlockNote, ...] = ()
-
-
-def _given(result: ScriptResult) -> ScriptResult:
-    return result
 
 
 class Bench:
@@ -162,19 +157,24 @@ class Bench:
         primary waits for the whole look.
         """
         machine, began_s = self.pair.primary.machine, self._now()
+        looking: Future[ScriptResult] | None = None
         self._timed("pause", machine.pause)
         try:
             if scripts.copies(self.fs):
                 snapshot = last = self._take(deadline)
-                look = backup.submit(self._look, deadline).result
+                looking = backup.submit(self._look, deadline)
             else:
                 snapshot, last = self._undisturbed_look(deadline)
-                look = partial(_given, last)
         finally:
             self._timed("resume", machine.resume)
             self._moments.append(Moment("primary", "paused", began_s, self._now()))
         seen = observe.Crash(event, snapshot, last)
-        return lambda: observe.crash_evidence(seen, look(), self.target, self.fs, steps)
+
+        def evidence() -> CrashEvidence:
+            look = last if looking is None else looking.result()
+            return observe.crash_evidence(seen, look, self.target, self.fs, steps)
+
+        return evidence
 
     def _undisturbed_look(self, deadline: Deadline) -> tuple[ScriptResult, ScriptResult]:
         """Snapshot and look, again as long as something arrives meanwhile."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -291,17 +290,6 @@ def test_bad_input_of_replay(
 
 # -- the script ---------------------------------------------------------------------------------
 
-TOOLS = ("xfs_io", "setfattr", "getfattr")
-
-
-def tool(name: str) -> str | None:
-    return shutil.which(name, path="/bin:/sbin:/usr/bin:/usr/sbin:/usr/local/bin")
-
-
-needs_tools = pytest.mark.skipif(
-    not all(map(tool, TOOLS)), reason="needs the packages xfsprogs and attr"
-)
-
 
 @pytest.fixture
 def script(rig: Rig, case: str) -> Path:
@@ -310,7 +298,6 @@ def script(rig: Rig, case: str) -> Path:
     return minimal(rig)[1]
 
 
-@needs_tools
 def test_the_script_runs_its_steps(script: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir()
@@ -318,7 +305,6 @@ def test_the_script_runs_its_steps(script: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "all as expected\n"), done.stderr
 
 
-@needs_tools
 @pytest.mark.parametrize("broken", ["is_file", "has_size", "has_bytes"])
 def test_the_script_sees_what_is_wrong(script: Path, tmp_path: Path, broken: str) -> None:
     text = script.read_text(encoding="utf-8")
@@ -344,7 +330,6 @@ def test_the_script_says_what_it_cannot_do(script: Path, words: list[str]) -> No
     assert done.stderr
 
 
-@pytest.mark.skipif(tool("shellcheck") is None, reason="needs the package shellcheck")
 def test_the_script_is_clean(script: Path) -> None:
     done = subprocess.run(
         ["shellcheck", "-s", "sh", script], capture_output=True, text=True, check=False
