@@ -187,6 +187,11 @@ int cmd_dm_wait(const struct cmd *cmd, struct buf *out);
 int cmd_file_status(const struct cmd *cmd, struct buf *out);
 int cmd_file_wait(const struct cmd *cmd, struct buf *out);
 
+/* files.c: files from the host, and back. */
+int cmd_file_read(const struct cmd *cmd, struct buf *out);
+int cmd_file_put(const struct cmd *cmd, struct buf *out);
+int cmd_file_append(const struct cmd *cmd, struct buf *out);
+
 /* tree.c, probe.c: file systems as a whole. */
 int cmd_tree(const struct cmd *cmd, struct buf *out);
 int cmd_probe(const struct cmd *cmd, struct buf *out);
