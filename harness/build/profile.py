@@ -14,8 +14,11 @@ from harness.errors import UsageError
 PROFILES = CHECKOUT / "vm_images" / "profiles"
 DEFAULT_PROFILE = "debian-12"
 _MEMORY_MIB = 512
+_COMPONENTS = ("main",)
 _TEXTS = ("suite", "archive", "security", "keyring")
 _OTHER_KEYS = (
+    "components",
+    "packages",
     "kernel_packages",
     "kernel_source",
     "kernel_config",
@@ -35,7 +38,11 @@ class Profile:
     security: str
     keyring: str
     kernel_packages: tuple[str, ...]
-    # The rest does not change what is installed: it stays out of the root tree's key.
+    # The rest stays out of the key that every tree has, above all that of a kernel's builder.
+    components: tuple[str, ...] = field(default=_COMPONENTS, repr=False)
+    """Parts of the archive to install from."""
+    packages: tuple[str, ...] = field(default=(), repr=False)
+    """What guests need beside the packages that all releases call alike."""
     kernel_source: str | None = field(default=None, repr=False)
     """Package to build a kernel of our own from, instead of a packaged one."""
     kernel_config: Path | None = field(default=None, repr=False)
@@ -49,11 +56,11 @@ class Profile:
 
     def sources(self) -> tuple[str, ...]:
         """One-line apt sources: the release, its updates, its security updates."""
-        signed = f"[signed-by={self.keyring}]"
+        signed, parts = f"[signed-by={self.keyring}]", " ".join(self.components)
         return (
-            f"deb {signed} {self.archive} {self.suite} main",
-            f"deb {signed} {self.archive} {self.suite}-updates main",
-            f"deb {signed} {self.security} {self.suite}-security main",
+            f"deb {signed} {self.archive} {self.suite} {parts}",
+            f"deb {signed} {self.archive} {self.suite}-updates {parts}",
+            f"deb {signed} {self.security} {self.suite}-security {parts}",
         )
 
 
@@ -93,6 +100,8 @@ def _from_toml(path: Path, data: dict[str, object]) -> Profile:
     kernel = _from_source(table) if "kernel_source" in data else _packaged(table)
     return Profile(
         name=path.stem,
+        components=table.texts("components") if "components" in data else _COMPONENTS,
+        packages=table.texts("packages") if "packages" in data else (),
         kernel_packages=kernel.packages,
         kernel_source=kernel.source,
         kernel_config=kernel.config,

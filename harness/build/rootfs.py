@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The root tree of a profile: guest kernel, its headers and compiler, file-system tools.
 
-One tree serves as the source of the micro-guest's files and as the build root of the kernel
-module and the agent, so that all three always belong to the same release.
+One tree serves as the source of the micro-guest's files, as the build root of the kernel module
+and the agent, and as the root disk of full guests, so that all belong to the same release.
 """
 
 from __future__ import annotations
@@ -35,6 +35,30 @@ _PACKAGES = (
     "mount",
     "xfsprogs",
 )
+# What a full guest boots to, and what people and xfstests look for in it.
+_FULL_PACKAGES = (
+    "acl",
+    "attr",
+    "bc",
+    "bsdextrautils",
+    "gawk",
+    "iproute2",
+    "iputils-ping",
+    "less",
+    "libcap2-bin",
+    "liburing2",
+    "login",
+    "passwd",
+    "perl",
+    "procps",
+    "psmisc",
+    "quota",
+    "strace",
+    "systemd-sysv",
+    "udev",
+    "uuid-runtime",
+    "vim-tiny",
+)
 # The kernel's objtool looks at every object of a module; packaged headers bring what it needs.
 _OBJTOOL_NEEDS = ("libelf1",)
 # Nothing in a guest reads documentation or translations: a third of the tree.
@@ -42,6 +66,11 @@ _EXCLUDES = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 _BUILD_TIMEOUT_S = 1800
 _MAKE_TIMEOUT_S = 600
 _FORMAT = "1"
+
+
+def as_root() -> list[str]:
+    """What a command is begun with so that the tree's files are root's to it."""
+    return [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +91,18 @@ class RootTree:
 
     def chroot(self, *words: str) -> list[str]:
         """``words`` as a command inside the tree; without root, in a user namespace."""
-        prefix = ["chroot"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "chroot"]
-        return [*prefix, str(self.path), *words]
+        return [*as_root(), "chroot", str(self.path), *words]
 
 
 def build_root(profile: Profile, state: StateDir) -> RootTree:
-    """The root tree of ``profile``, made by mmdebstrap on first use (about one minute).
+    """The root tree of ``profile``, made by mmdebstrap on first use (two minutes).
 
     Where the profile names a kernel source, that kernel is built first (much longer).
     Raises ToolError when the archive cannot be reached or a tool fails.
     """
     if profile.kernel_source is None or profile.kernel_config is None:
-        return _describe(_tree(profile, "root", _PACKAGES, state) / "root")
-    folder = _tree(profile, "root", (*_PACKAGES, *_OBJTOOL_NEEDS), state)
+        return _describe(_tree(profile, "root", _guest_packages(profile), state) / "root")
+    folder = _tree(profile, "root", _guest_packages(profile), state)
     # Apart from the guest's tree, so that a change of its packages does not build the kernel again.
     builder = _tree(profile, "builder", (profile.kernel_source, *KERNEL_TOOLS), state)
     kernel = build_kernel(builder / "root", profile.kernel_source, profile.kernel_config, state)
@@ -85,12 +113,18 @@ def build_root(profile: Profile, state: StateDir) -> RootTree:
 
 def is_built(profile: Profile, state: StateDir) -> bool:
     """Whether the guest's own part of the root tree is there: nothing has to be fetched then."""
-    tools = (*_PACKAGES, *(_OBJTOOL_NEEDS if profile.kernel_source else ()))
-    return (state.cache / _tree_name(profile, "root", tools)).is_dir()
+    return (state.cache / _tree_name(profile, "root", _guest_packages(profile))).is_dir()
+
+
+def _guest_packages(profile: Profile) -> tuple[str, ...]:
+    needs = _OBJTOOL_NEEDS if profile.kernel_source else ()
+    return (*_PACKAGES, *_FULL_PACKAGES, *profile.packages, *needs)
 
 
 def _tree_name(profile: Profile, kind: str, tools: Sequence[str]) -> str:
-    return f"{kind}-{profile.name}-{content_key([_FORMAT, repr(profile), *tools])}"
+    # The release's main component alone is what everybody has: it has no part in the key.
+    more = profile.components if profile.components != ("main",) else ()
+    return f"{kind}-{profile.name}-{content_key([_FORMAT, repr(profile), *more, *tools])}"
 
 
 def _tree(profile: Profile, kind: str, tools: Sequence[str], state: StateDir) -> Path:

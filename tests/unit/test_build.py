@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.build import initramfs
+from harness.build import initramfs, rootfs
 from harness.build.cache import built, content_key
 from harness.build.kernel import lay_kernel, missing_settings
 from harness.build.profile import Profile, load_profile, profile_names
@@ -138,6 +138,24 @@ def test_a_profile_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     mirrored = profile_from(tmp_path, GOOD)
     assert mirrored.archive == "http://mirror.example/debian"
     assert mirrored.security == "http://archive.example/security"
+
+
+def test_components_and_packages_of_a_profile(tmp_path: Path) -> None:
+    more = 'components = ["main", "universe"]\npackages = ["libaio1t64"]\n'
+    profile = profile_from(tmp_path, GOOD + more)
+    assert all(line.endswith(" main universe") for line in profile.sources())
+    assert profile.packages == ("libaio1t64",)
+    plain = profile_from(tmp_path, GOOD)
+    assert all(line.endswith(" main") for line in plain.sources())
+    assert len({_root_name(profile), _root_name(plain)}) == 2
+    # A kernel takes an hour to build: what is installed in guests must not name its builder.
+    other = profile_from(tmp_path, GOOD + 'packages = ["libaio1t64"]\n')
+    assert rootfs._tree_name(other, "builder", ()) == rootfs._tree_name(plain, "builder", ())
+    assert _root_name(other) != _root_name(plain)
+
+
+def _root_name(profile: Profile) -> str:
+    return rootfs._tree_name(profile, "root", rootfs._guest_packages(profile))
 
 
 @pytest.mark.parametrize(
