@@ -25,6 +25,7 @@ from harness.guest.protocol import (
     parse_blocks,
     parse_event,
     parse_load_event,
+    parse_rendezvous,
 )
 from harness.guest.replies import parse_digest, parse_status, parse_tree
 from harness.guest.workload import workload_lines
@@ -37,6 +38,8 @@ __all__ = [
     "LoadReport",
     "OnEvent",
     "OnLoad",
+    "OnRendezvous",
+    "Rendezvous",
     "ScriptResult",
     "Words",
     "parse_digest",
@@ -150,10 +153,22 @@ class LoadReport:
     """Errno, or what was read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rendezvous:
+    """A program of a job wants to meet the host, and waits."""
+
+    words: tuple[str, ...]
+    """What it says."""
+    results: tuple[CommandResult, ...]
+    """Of the ``at-rendezvous`` commands for its first word, in the order they were registered."""
+
+
 OnEvent = Callable[[CheckpointEvent], bool]
 """Called at each checkpoint; True lets the workload go on, False skips to the clean-up lines."""
 OnLoad = Callable[[LoadReport], bool]
 """Called at each report of a load; True lets it go on, False ends it."""
+OnRendezvous = Callable[[Rendezvous], bool]
+"""Called at each rendezvous; True lets the job go on, False ends it and all its processes."""
 
 
 class Agent:
@@ -205,10 +220,12 @@ class Agent:
         deadline: Deadline,
         on_event: OnEvent | None = None,
         on_load: OnLoad | None = None,
+        on_rendezvous: OnRendezvous | None = None,
     ) -> ScriptResult:
         """Run ``lines`` in order and return one result per line; a failed line is not an error.
 
-        Without ``on_event`` the workload goes on at every checkpoint, a load without ``on_load``.
+        Without ``on_event`` the workload goes on at every checkpoint, a load without ``on_load``,
+        a job without ``on_rendezvous``.
         ``GuestLostError`` when the channel breaks, a guest that is needed ends or ``deadline``
         passes, ``AgentError`` when the agent refuses the request.
         """
@@ -226,13 +243,17 @@ class Agent:
                 if frame.type != FrameType.EVENT:
                     continue
                 report = parse_load_event(frame.payload)
-                event = None if report else _event(frame.payload, lines)
+                meeting = None if report else _rendezvous(frame.payload, lines)
+                event = None if report or meeting else _event(frame.payload, lines)
             except ProtocolError as error:
                 raise AgentError(f"agent of guest {self.name}: {error}") from error
             # An exception of on_event leaves the agent waiting: the next request ends the wait.
             go = True
             if report is not None and on_load is not None:
                 go = on_load(LoadReport(*report))
+            elif meeting is not None and on_rendezvous is not None:
+                self._asked = f"{_shown(lines)}, past {' '.join(meeting.words)!r}"
+                go = on_rendezvous(meeting)
             elif event is not None and on_event is not None:
                 go = on_event(event)
                 self._asked = f"{_shown(lines)}, past line {event.line} of its workload"
@@ -371,11 +392,27 @@ def _result(block: Block, words: Words) -> CommandResult:
     )
 
 
+_KEPT = {"at-checkpoint": 1, "at-rendezvous": 2}
+"""Prefix of a command that is run later -> how many words precede the command."""
+
+
+def _kept(lines: Sequence[Words]) -> list[Words]:
+    """The commands of a script that are run when the host is met, in their order."""
+    return [words[_KEPT[words[0]] :] for words in lines if words and words[0] in _KEPT]
+
+
+def _later(blocks: Sequence[Block], lines: Sequence[Words]) -> tuple[CommandResult, ...]:
+    kept = _kept(lines)
+    if any(block.index >= len(kept) for block in blocks):
+        raise ProtocolError(f"a block of an event is of none of its {len(kept)} commands")
+    return tuple(_result(block, kept[block.index]) for block in blocks)
+
+
 def _event(payload: bytes, lines: Sequence[Words]) -> CheckpointEvent:
     checkpoint, line, blocks = parse_event(payload)
-    registered = [words[1:] for words in lines if words and words[0] == "at-checkpoint"]
-    if len(blocks) > len(registered):
-        raise ProtocolError(f"{len(blocks)} blocks at a checkpoint, {len(registered)} expected")
-    return CheckpointEvent(
-        checkpoint, line, tuple(_result(b, w) for b, w in zip(blocks, registered, strict=False))
-    )
+    return CheckpointEvent(checkpoint, line, _later(blocks, lines))
+
+
+def _rendezvous(payload: bytes, lines: Sequence[Words]) -> Rendezvous | None:
+    met = parse_rendezvous(payload)
+    return None if met is None else Rendezvous(met[0], _later(met[1], lines))

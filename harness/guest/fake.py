@@ -131,7 +131,7 @@ class FakeChannel:
             if skipping and "always" not in prefixes:
                 blocks.append(_block(index, None))
                 continue
-            if command[0] == "at-checkpoint":
+            if command[0] in ("at-checkpoint", "at-rendezvous"):
                 registered.append(command[1:])
                 blocks.append(_block(index, Reply()))
                 continue

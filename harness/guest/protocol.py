@@ -187,6 +187,18 @@ def parse_event(payload: bytes) -> tuple[int, int, list[Block]]:
     return number, line, parse_blocks(payload, len(head) + 1)
 
 
+def parse_rendezvous(payload: bytes) -> tuple[tuple[str, ...], list[Block]] | None:
+    """What was said at a rendezvous and the blocks of its commands; None for any other event."""
+    head, newline, _ = payload.partition(b"\n")
+    words = head.decode("ascii", "replace").split(" ")
+    if words[0] != "rendezvous":
+        return None
+    if not newline or len(words) != 2:
+        raise ProtocolError(f"malformed event {head[:80]!r}")
+    said = tuple(decode_word(words[1]).split(" "))
+    return said, parse_blocks(payload, len(head) + 1)
+
+
 def parse_load_event(payload: bytes) -> tuple[int, int, str, str] | None:
     """Batch, durable batch, state and detail of a load's report; None for any other event."""
     words = payload.decode("ascii", "replace").rstrip("\n").split(" ")

@@ -95,6 +95,8 @@ struct cmd {
 void script_run(struct conn *c, uint32_t id, const char *text, size_t len);
 /* For the command under way: tell the host and wait for its word; false to stop. */
 bool script_event(const struct buf *event);
+/* The same for the words in @line, with what is to be run when they are said. */
+bool script_rendezvous(const char *line);
 
 /* Commands: 0, -errno, or (exec) a positive exit status; failure text goes to @out. */
 typedef int (*cmd_fn)(const struct cmd *cmd, struct buf *out);
@@ -201,6 +203,12 @@ int cmd_net_delay(const struct cmd *cmd, struct buf *out);
 
 /* exec.c */
 int cmd_exec(const struct cmd *cmd, struct buf *out);
+/* Append what there is to read, up to a limit; false at the end. */
+bool take_output(int from, struct buf *out);
+
+/* job.c */
+int cmd_job(const struct cmd *cmd, struct buf *out);
+int tell(const char *path, char **words);
 
 /* tools.c: modules, network, mounts, kernel odds and ends. */
 int module_load(const char *path, const char *params);
@@ -213,6 +221,7 @@ int cmd_insmod(const struct cmd *cmd, struct buf *out);
 int cmd_rmmod(const struct cmd *cmd, struct buf *out);
 int cmd_key_add(const struct cmd *cmd, struct buf *out);
 int cmd_netup(const struct cmd *cmd, struct buf *out);
+void make_dirs(char *path);
 int cmd_mount(const struct cmd *cmd, struct buf *out);
 int cmd_umount(const struct cmd *cmd, struct buf *out);
 int cmd_drop_caches(const struct cmd *cmd, struct buf *out);

@@ -51,7 +51,7 @@ static int start(char **argv, pid_t *pid, int *from, struct buf *out)
 }
 
 /* Read what there is; beyond the limit it is thrown away, so that the program never blocks. */
-static bool take_output(int from, struct buf *out)
+bool take_output(int from, struct buf *out)
 {
 	char part[4096];
 	ssize_t got;

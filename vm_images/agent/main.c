@@ -2,7 +2,8 @@
 /*
  * The guest agent. As process 1 it makes a micro-guest out of a bare kernel and serves the virtio
  * port for ever. Otherwise: --port serves that port in a full guest, --socket PATH a unix socket,
- * one client after the other, and --stdio its standard input and output.
+ * one client after the other, and --stdio its standard input and output. --tell is for what runs as a
+ * job: tell the host, and wait for its word.
  */
 #define _GNU_SOURCE
 #include "agent.h"
@@ -128,6 +129,8 @@ int main(int argc, char **argv)
 {
 	bool init = getpid() == 1;
 
+	if (!init && argc >= 4 && !strcmp(argv[1], "--tell"))
+		return tell(argv[2], argv + 3);
 	umask(0); /* workloads mean the modes they say */
 	signal(SIGPIPE, SIG_IGN);
 	if (init)
@@ -139,7 +142,7 @@ int main(int argc, char **argv)
 	} else if (argc == 2 && !strcmp(argv[1], "--stdio")) {
 		serve_stdio();
 	} else {
-		fprintf(stderr, "usage: %s --port | --socket PATH | --stdio\n", argv[0]);
+		fprintf(stderr, "usage: %s --port | --socket PATH | --stdio | --tell SOCKET WORD...\n", argv[0]);
 		return 64;
 	}
 	return 0;

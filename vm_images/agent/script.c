@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define WORDS_MAX 512
-#define AT_CHECKPOINT_MAX 16
+#define AT_MAX 16
 #define RESERVE_BYTES (1UL << 20) /* for the headers of all blocks that follow a long one */
 
 struct command {
@@ -56,6 +56,8 @@ static const struct command commands[] = {
 	{ "load-scan", 2, 2, cmd_load_scan, false },
 	{ "serve", 1, 1, cmd_serve, false },
 	{ "exec", 2, -1, cmd_exec, false },
+	{ "job", 4, -1, cmd_job, false },
+	{ "install", 1, 1, cmd_install, false },
 	{ "insmod", 1, 2, cmd_insmod, true },
 	{ "rmmod", 1, 1, cmd_rmmod, true },
 	{ "key-add", 3, 3, cmd_key_add, false },
@@ -74,8 +76,11 @@ struct script {
 	uint32_t id;
 	struct buf reply;
 	bool over; /* failed or told to stop */
-	char *at_checkpoint[AT_CHECKPOINT_MAX];
-	int at_checkpoint_count;
+	struct {
+		char *word; /* NULL: at a checkpoint; else at a rendezvous whose first word this is */
+		char *line;
+	} at[AT_MAX];
+	int at_count;
 };
 
 static int hex_digit(char c)
@@ -214,7 +219,26 @@ static int refuse_checkpoint(const struct cmd *cmd, struct buf *out)
 
 static int refuse_registration(const struct cmd *cmd, struct buf *out)
 {
-	return fail_with(E2BIG, out, "at-checkpoint", cmd->argv[0]);
+	return fail_with(E2BIG, out, "at", cmd->argv[0]);
+}
+
+/* Append a block for each command that was kept for @word. */
+static void gather(struct script *s, const char *word, struct buf *event)
+{
+	for (int i = 0; i < s->at_count; i++) {
+		char *words[WORDS_MAX + 1];
+		struct cmd cmd = { .argv = words };
+		char *text;
+
+		if (!word != !s->at[i].word || (word && strcmp(word, s->at[i].word)))
+			continue;
+		text = strdup(s->at[i].line);
+		if (!text)
+			fatal("out of memory");
+		cmd.argc = split_line(text, words);
+		run_into(event, i, &cmd, run_command);
+		free(text);
+	}
 }
 
 /* `step LINE checkpoint K`: gather what was asked for, tell the host, and wait for its word. */
@@ -224,47 +248,61 @@ static void run_checkpoint(struct script *s, int index, const char *line, const 
 	uint64_t start = now_us();
 
 	buf_printf(&event, "checkpoint %s %s\n", number, line);
-	for (int i = 0; i < s->at_checkpoint_count; i++) {
-		char *words[WORDS_MAX + 1];
-		char *text = strdup(s->at_checkpoint[i]);
-		struct cmd cmd = { .argv = words };
-
-		if (!text)
-			fatal("out of memory");
-		cmd.argc = split_line(text, words);
-		run_into(&event, i, &cmd, run_command);
-		free(text);
-	}
-	conn_send(s->conn, FRAME_EVENT, s->id, event.data, event.len);
-	s->over = !wait_continue(s);
+	gather(s, NULL, &event);
+	s->over = !script_event(&event);
 	buf_printf(&word, "%s", s->over ? "stop" : "go");
 	add_block(&s->reply, index, "ok", 0, now_us() - start, &word);
 	buf_free(&event);
 	buf_free(&word);
 }
 
-/* Keep the command for the checkpoints to come; it has to be well-formed now. */
-static int register_at_checkpoint(struct script *s, int index, const char *line)
+bool script_rendezvous(const char *line)
+{
+	struct buf event = { 0 };
+	char *copy = strdup(line), *rest = copy, *first = strsep(&rest, " ");
+	bool go;
+
+	if (!copy)
+		fatal("out of memory");
+	buf_printf(&event, "rendezvous ");
+	buf_add_encoded(&event, line);
+	buf_printf(&event, "\n");
+	gather(running, first, &event);
+	go = script_event(&event);
+	buf_free(&event);
+	free(copy);
+	return go;
+}
+
+/* Keep the command for what is to come; it has to be well-formed now. */
+static int keep(struct script *s, int index, const char *word, const char *line)
 {
 	char *words[WORDS_MAX + 1] = { "" };
 	struct cmd cmd = { .argv = words };
-	char *copy = strdup(line), *kept = strdup(line);
+	char *copy = strdup(line);
 	int ret = 0;
 
-	if (!copy || !kept)
+	if (!copy)
 		fatal("out of memory");
-	if (split_line(copy, words) < 0)
+	if (split_line(copy, words) < 0) {
 		ret = run_into(&s->reply, index, &cmd, refuse_line);
-	else if (s->at_checkpoint_count == AT_CHECKPOINT_MAX)
+	} else if (s->at_count == AT_MAX) {
 		ret = run_into(&s->reply, index, &cmd, refuse_registration);
-	else
+	} else {
+		s->at[s->at_count].word = word ? strdup(word) : NULL;
+		s->at[s->at_count++].line = strdup(line);
 		add_block(&s->reply, index, "ok", 0, 0, &nothing);
+	}
 	free(copy);
-	if (ret)
-		free(kept);
-	else
-		s->at_checkpoint[s->at_checkpoint_count++] = kept;
 	return ret;
+}
+
+/* The line after `at-rendezvous WORD `; NULL if there is none. */
+static char *take_word(char **line)
+{
+	char *word = strsep(line, " ");
+
+	return *line && *word && decode_word(word) ? word : NULL;
 }
 
 /* Run a line that is a command or a checkpoint. */
@@ -311,10 +349,15 @@ static void run_line(struct script *s, int index, char *line)
 		add_block(&s->reply, index, "skipped", 0, 0, &nothing);
 		return;
 	}
-	if (take_prefix(&line, "at-checkpoint "))
-		ret = register_at_checkpoint(s, index, line);
-	else
+	if (take_prefix(&line, "at-checkpoint ")) {
+		ret = keep(s, index, NULL, line);
+	} else if (take_prefix(&line, "at-rendezvous ")) {
+		char *word = take_word(&line);
+
+		ret = keep(s, index, word, word ? line : "");
+	} else {
 		ret = run_plain(s, index, line, &may_fail);
+	}
 	if (ret && !may_fail)
 		s->over = true;
 	/* No handle may outlive the run: clean-up lines have to be able to unmount. */
@@ -338,8 +381,10 @@ void script_run(struct conn *c, uint32_t id, const char *text, size_t len)
 	run_close(NULL);
 	running = NULL;
 	conn_send(c, FRAME_RESPONSE, id, s.reply.data, s.reply.len);
-	for (int i = 0; i < s.at_checkpoint_count; i++)
-		free(s.at_checkpoint[i]);
+	for (int i = 0; i < s.at_count; i++) {
+		free(s.at[i].word);
+		free(s.at[i].line);
+	}
 	buf_free(&s.reply);
 	free(copy);
 }

@@ -242,7 +242,7 @@ static unsigned long split_options(char *options, struct buf *data)
 	return flags;
 }
 
-static void make_dirs(char *path)
+void make_dirs(char *path)
 {
 	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
