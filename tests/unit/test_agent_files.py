@@ -62,10 +62,10 @@ def test_what_is_not_hexadecimal_changes_nothing(agent: Agent, tmp_path: Path, t
 
 @pytest.mark.parametrize("name", ["file-read", "file-put", "file-append"])
 def test_a_path_that_cannot_be_opened_is_named(agent: Agent, name: str) -> None:
-    command = [name, "/nowhere/file", *([] if name == "file-read" else ["00"])]
+    command = [name, "/proc/nowhere/file", *([] if name == "file-read" else ["00"])]
     result = run(agent, command).results[0]
     assert not result.ok
-    assert result.text == "open: ENOENT: /nowhere/file"
+    assert result.text == "open: ENOENT: /proc/nowhere/file"
 
 
 def test_a_folder_is_not_read(agent: Agent, tmp_path: Path) -> None:

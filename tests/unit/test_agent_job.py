@@ -102,11 +102,12 @@ def assert_gone(pids: Path, count: int) -> None:
     found = pids.read_text(encoding="ascii").split()
     assert len(found) == count
     for pid in found:
-        with pytest.raises(ProcessLookupError):
-            # A zombie that nobody has waited for yet would still be found.
-            state = (Path("/proc") / pid / "stat").read_text(encoding="ascii").rpartition(")")[2]
-            assert state.split()[0] == "Z"
-            raise ProcessLookupError
+        try:
+            stat = (Path("/proc") / pid / "stat").read_text(encoding="ascii")
+        except FileNotFoundError:
+            continue
+        # Nobody may have waited for it yet.
+        assert stat.rpartition(")")[2].split()[0] == "Z"
 
 
 def test_a_program_that_takes_too_long_is_ended(job: Job) -> None:
@@ -138,23 +139,18 @@ def test_who_says_nothing_holds_up_nobody(job: Job) -> None:
     heard: list[Rendezvous] = []
     script = "python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); s.connect("
     script += f'"{job._socket}"); s.send(b"point"); s.close()' + "'; $TELL end"
-    assert job.run(script, lambda met: heard.append(met) or True).ok
+    assert job.run(script, lambda met: heard.append(met) is None).ok
     assert [met.words for met in heard] == [("end",)]
 
 
-def test_a_file_is_put_where_there_was_no_folder(agent: Agent, tmp_path: Path) -> None:
-    file, program = tmp_path / "a" / "b" / "file", tmp_path / "c" / "agent"
-    text = "#!/bin/sh\n# ä %\n" * 20_000
-    words = [["put", str(file), "0755", text], ["put", str(file), "0644", text]]
-    assert agent.run_script([*words, ["install", str(program)]], soon()).ok
-    assert file.read_text(encoding="utf-8") == text
-    assert file.stat().st_mode & 0o7777 == 0o644
+def test_the_agent_comes_along(agent: Agent, tmp_path: Path) -> None:
+    program = tmp_path / "a" / "b" / "agent"
+    assert agent.run_script([["install", str(program)]], soon()).ok
     assert program.read_bytes() == agent_program().read_bytes()
     assert os.access(program, os.X_OK)
 
 
-@pytest.mark.parametrize("mode", ["", "8", "0x1", "17777"])
-def test_a_mode_that_is_none_is_refused(agent: Agent, tmp_path: Path, mode: str) -> None:
-    result = agent.run_script([["put", str(tmp_path / "file"), mode, ""]], soon())
-    assert fault(result).status == -errno.EINVAL
-    assert not (tmp_path / "file").exists()
+def test_a_file_is_put_where_there_was_no_folder(agent: Agent, tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    assert agent.run_script([["file-put", str(path), b"text".hex()]], soon()).ok
+    assert path.read_bytes() == b"text"

@@ -193,6 +193,7 @@ int cmd_file_wait(const struct cmd *cmd, struct buf *out);
 int cmd_file_read(const struct cmd *cmd, struct buf *out);
 int cmd_file_put(const struct cmd *cmd, struct buf *out);
 int cmd_file_append(const struct cmd *cmd, struct buf *out);
+int cmd_install(const struct cmd *cmd, struct buf *out);
 
 /* tree.c, probe.c: file systems as a whole. */
 int cmd_tree(const struct cmd *cmd, struct buf *out);

@@ -54,26 +54,47 @@ static ssize_t decode(char *hex)
 	return (ssize_t)len;
 }
 
-static int put(const struct cmd *cmd, int how, struct buf *out)
+/* Open a file to be written, with the folders that lead to it. */
+static int open_file(char *path, int how, struct buf *out)
 {
-	const char *path = cmd->argv[1];
-	char *data = cmd->argv[2];
-	ssize_t left = decode(data);
-	int fd, ret = 0;
+	char *slash = strrchr(path, '/');
+	int fd;
 
-	if (left < 0)
-		return fail_with(EINVAL, out, "content", "is not hexadecimal");
+	if (slash && slash != path) {
+		*slash = '\0';
+		make_dirs(path);
+		*slash = '/';
+	}
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0755);
-	if (fd < 0)
-		return fail(out, "open", "%s", path);
-	while (left > 0 && !ret) {
-		ssize_t done = write(fd, data, (size_t)left);
+	return fd < 0 ? fail(out, "open", "%s", path) : fd;
+}
+
+static int write_all(int fd, const char *data, size_t left, const char *path, struct buf *out)
+{
+	while (left) {
+		ssize_t done = write(fd, data, left);
 
 		if (done < 0)
-			ret = fail(out, "write", "%s", path);
+			return fail(out, "write", "%s", path);
 		data += done;
-		left -= done;
+		left -= (size_t)done;
 	}
+	return 0;
+}
+
+static int put(const struct cmd *cmd, int how, struct buf *out)
+{
+	char *path = cmd->argv[1];
+	char *data = cmd->argv[2];
+	ssize_t len = decode(data);
+	int fd, ret;
+
+	if (len < 0)
+		return fail_with(EINVAL, out, "content", "is not hexadecimal");
+	fd = open_file(path, how, out);
+	if (fd < 0)
+		return fd;
+	ret = write_all(fd, data, (size_t)len, path, out);
 	if (close(fd) < 0 && !ret)
 		ret = fail(out, "close", "%s", path);
 	return ret;
@@ -89,4 +110,28 @@ int cmd_file_put(const struct cmd *cmd, struct buf *out)
 int cmd_file_append(const struct cmd *cmd, struct buf *out)
 {
 	return put(cmd, O_APPEND, out);
+}
+
+/* install PATH: this program, for others to call */
+int cmd_install(const struct cmd *cmd, struct buf *out)
+{
+	static const char self[] = "/proc/self/exe";
+	int from = open(self, O_RDONLY | O_CLOEXEC), fd, ret = 0;
+	char part[65536];
+	ssize_t got = 0;
+
+	if (from < 0)
+		return fail(out, "open", "%s", self);
+	fd = open_file(cmd->argv[1], O_TRUNC, out);
+	if (fd < 0) {
+		close(from);
+		return fd;
+	}
+	while (!ret && (got = read(from, part, sizeof(part))) > 0)
+		ret = write_all(fd, part, (size_t)got, cmd->argv[1], out);
+	if (got < 0)
+		ret = fail(out, "read", "%s", self);
+	close(from);
+	close(fd);
+	return ret;
 }
