@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import proc
+from harness.build import furnish
 from harness.build.cache import built, content_key
+from harness.build.image import on_demand_files
 from harness.build.profile import Profile
 from harness.build.rootfs import as_root, build_root
 from harness.config import StateDir
@@ -56,11 +58,14 @@ def build_root_disk(profile: Profile, state: StateDir) -> Path:
     Never to be written to. Errors as of ``build_root``; ToolError when the image cannot be made.
     """
     root = build_root(profile, state)
-    key = content_key([_FORMAT, str(DISK_BYTES), *_FEATURES, root.path.parent.name])
+    modules = on_demand_files(root)
+    words = [_FORMAT, str(DISK_BYTES), *_FEATURES, root.path.parent.name, *modules]
+    key = content_key([*words, *furnish.sources()])
 
     def make(work: Path) -> None:
         stage = work / "stage"
         stage_tree(root.path, stage)
+        furnish.furnish(root, stage, modules, profile.name)
         make_image(stage, work / DISK_FILE)
         shutil.rmtree(stage)
 

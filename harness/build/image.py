@@ -7,29 +7,17 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from harness.build import initramfs
+from harness.build import guest_modules, initramfs
 from harness.build.cache import built, content_key
 from harness.build.guest_agent import build_agent
 from harness.build.kmod import MODULE_FILE, build_module
 from harness.build.profile import Profile
-from harness.build.rootfs import build_root
+from harness.build.rootfs import RootTree, build_root
 from harness.config import StateDir
 
-# Loaded at boot: without these there is no agent channel, disk or link, and no gcm(aes). Nobody is
-# there to load a module when the kernel asks for one.
-_BOOT = ("virtio_pci", "virtio_console", "virtio_blk", "virtio_net", "dm-mod",
-         "aesni-intel", "gcm", "ctr", "ghash-generic")  # fmt: skip
-# Loaded when first asked for (btrfs benchmarks its parity code for a second on loading).
-_ON_DEMAND = {
-    "snapshot": ("dm-snapshot", "brd"),
-    "faults": ("dm-flakey", "dm-delay"),
-    "ext4": ("ext4",),
-    "xfs": ("xfs",),
-    "btrfs": ("btrfs",),
-    "drbd": ("drbd",),
-    "delay": ("sch_netem",),
-}
+_Image = TypeVar("_Image", bound="MicroImage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +41,8 @@ def build_micro(profile: Profile, state: StateDir, *, faults: bool = False) -> M
     root = build_root(profile, state)
     agent = build_agent(root, state)
     module = build_module(root, state, faults=faults)
-    boot = initramfs.module_order(root, _BOOT)
-    demand = {name: initramfs.module_order(root, wanted) for name, wanted in _ON_DEMAND.items()}
-    files = tuple(dict.fromkeys([*boot, *(file for each in demand.values() for file in each)]))
+    boot = initramfs.module_order(root, guest_modules.BOOT)
+    files = tuple(dict.fromkeys([*boot, *on_demand_files(root)]))
     key = content_key(["3", root.path.parent.name, agent, module, *files, *initramfs.TOOLS])
 
     def assemble(work: Path) -> None:
@@ -67,19 +54,35 @@ def build_micro(profile: Profile, state: StateDir, *, faults: bool = False) -> M
         shutil.rmtree(tree)
 
     folder = built(state.cache, f"micro-{profile.name}-{key}", assemble)
-    return MicroImage(
+    initrd = folder / "initrd.cpio"
+    return image_of(MicroImage, profile, root, initrd, memory_mib=profile.memory_mib)
+
+
+def image_of(
+    kind: type[_Image], profile: Profile, root: RootTree, initrd: Path, **more: Any
+) -> _Image:
+    """An image of ``kind`` with all that micro-guests and full ones have alike."""
+    return kind(
         kernel=root.kernel,
-        initrd=folder / "initrd.cpio",
+        initrd=initrd,
         release=root.release,
         module=f"{initramfs.MODULE_DIR}/{MODULE_FILE}",
-        on_demand=_guest_paths(demand),
+        on_demand={
+            name: tuple(initramfs.guest_module_path(file) for file in files)
+            for name, files in _demand(root).items()
+        },
         arguments=profile.kernel_arguments,
-        memory_mib=profile.memory_mib,
+        **more,
     )
 
 
-def _guest_paths(demand: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def on_demand_files(root: RootTree) -> tuple[str, ...]:
+    """Modules that are loaded when first needed, relative to the kernel's module folder."""
+    return tuple(dict.fromkeys(file for files in _demand(root).values() for file in files))
+
+
+def _demand(root: RootTree) -> dict[str, tuple[str, ...]]:
     return {
-        name: tuple(initramfs.guest_module_path(file) for file in files)
-        for name, files in demand.items()
+        name: initramfs.module_order(root, wanted)
+        for name, wanted in guest_modules.ON_DEMAND.items()
     }

@@ -101,8 +101,13 @@ def assemble(
     for program in [*TOOLS, *_libraries(root)]:
         _copy(root, _STATIC.get(program, program), program, tree)
     for file in files:
-        _install_module(root.modules / file, tree / guest_module_path(file).lstrip("/"))
-    listing = "".join(f"{guest_module_path(file)}\n" for file in boot_modules)
+        install_module(root.modules / file, tree / guest_module_path(file).lstrip("/"))
+    list_modules(boot_modules, tree)
+
+
+def list_modules(files: Sequence[str], tree: Path) -> None:
+    """Name in ``tree`` the modules that the agent loads as process 1, in this order."""
+    listing = "".join(f"{guest_module_path(file)}\n" for file in files)
     (tree / "etc" / "harness" / "modules").write_text(listing, encoding="ascii")
 
 
@@ -124,7 +129,8 @@ def _copy(root: RootTree, original: str, path: str, tree: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _install_module(source: Path, target: Path) -> None:
+def install_module(source: Path, target: Path) -> None:
+    """Copy a module of the kernel's own, uncompressed. InfraError if that cannot be."""
     data = source.read_bytes()
     if source.suffix == ".xz":
         data = lzma.decompress(data)

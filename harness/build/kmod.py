@@ -11,6 +11,7 @@ from harness.config import CHECKOUT, StateDir
 from harness.errors import InfraError
 
 KMOD_SOURCE = CHECKOUT / "kmod"
+DKMS_FILE = KMOD_SOURCE / "dkms.conf"
 MODULE_FILE = "dm-rollbaccine.ko"
 SELFTEST_FILE = "dm-rollbaccine-selftest.ko"
 _SOURCES = ("Kbuild", "Makefile", "*.c", "*.h")
@@ -34,12 +35,18 @@ def build_selftest(root: RootTree, state: StateDir) -> Path:
     return _build(root, state, "selftest", ("SELFTEST=1",), SELFTEST_FILE)
 
 
-def _build(
-    root: RootTree, state: StateDir, kind: str, options: tuple[str, ...], product: str
-) -> Path:
+def module_sources() -> tuple[Path, ...]:
+    """The files that the module is built from. InfraError if there are none."""
     sources = sorted(path for pattern in _SOURCES for path in KMOD_SOURCE.glob(pattern))
     if not sources:
         raise InfraError(f"no module sources in {KMOD_SOURCE}")
+    return tuple(sources)
+
+
+def _build(
+    root: RootTree, state: StateDir, kind: str, options: tuple[str, ...], product: str
+) -> Path:
+    sources = module_sources()
     words = [f"KVER={root.release}", *options]
     key = content_key([root.path.parent.name, *words, *sources])
 

@@ -20,6 +20,7 @@ from harness.run.options import (
     DEFAULT_TIMEOUT_S,
     AcceleratorChoice,
     Encryption,
+    Guests,
     Impostor,
 )
 from harness.run.targets import TARGET_NAMES
@@ -87,6 +88,9 @@ def machine_options(command: Command) -> Command:
         [
             click.option("--profile", default=DEFAULT_PROFILE, show_default=True, metavar="NAME",
                          help="guest profile, or a TOML file"),
+            click.option("--guests", type=click.Choice([g.value for g in Guests]),
+                         default=Guests.MICRO.value, show_default=True,
+                         help="full: the distribution with its own init, not just its kernel"),
             click.option("--accel", type=click.Choice([c.value for c in AcceleratorChoice]),
                          default=AcceleratorChoice.AUTO.value, show_default=True,
                          help="auto uses KVM only if a guest is seen to boot on it"),

@@ -31,6 +31,7 @@ from harness.run.options import (
     DEFAULT_TIMEOUT_S,
     AcceleratorChoice,
     Encryption,
+    Guests,
     Impostor,
     RunOptions,
 )
@@ -94,6 +95,7 @@ def run_options(**values: Any) -> RunOptions:
     values["only"] = tuple(values["only"])
     values["accel"] = AcceleratorChoice(values["accel"])
     values["encryption"] = Encryption(values["encryption"])
+    values["guests"] = Guests(values["guests"])
     values["impostor"] = Impostor(values["impostor"]) if values["impostor"] else None
     patience = load_profile(values["profile"]).patience
     for name, default in _TIMEOUTS.items():

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.build.full import build_full
 from harness.build.image import MicroImage, build_micro
 from harness.build.profile import load_profile
 from harness.config import StateDir, state_dir
@@ -16,7 +17,7 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError
 from harness.guest.agent import Agent
 from harness.guest.ports import SocketChannel
-from harness.run.options import AcceleratorChoice, RunOptions
+from harness.run.options import AcceleratorChoice, Guests, RunOptions
 from harness.run.pair import PairBuilder
 from harness.vm.libvirt import LibvirtHypervisor, embedded_uri
 from harness.vm.live import LiveDir, live_dir, sweep
@@ -62,7 +63,8 @@ def laboratory(options: RunOptions, say: Say) -> Iterator[Laboratory]:
         say(f"ended {ended} guests that a killed run had left behind")
     profile = load_profile(options.profile)
     say(f"building what guest profile {profile.name} needs, unless it is cached")
-    image = build_micro(profile, state, faults=options.defect is not None)
+    build = build_full if options.guests is Guests.FULL else build_micro
+    image: MicroImage = build(profile, state, faults=options.defect is not None)
     with live_dir(state) as live:
         uri = options.connect or embedded_uri(live.libvirt_root, state.cache / "qemu-capabilities")
         hypervisor = LibvirtHypervisor(uri)

@@ -39,6 +39,15 @@ class Impostor(StrEnum):
     """Somebody else's files."""
 
 
+class Guests(StrEnum):
+    """What a pair is made of."""
+
+    MICRO = "micro"
+    """A kernel, the agent, and the tools it needs; up in seconds."""
+    FULL = "full"
+    """The distribution with its own init, for what needs more, or a person who logs in."""
+
+
 class Encryption(StrEnum):
     """Whether the target encrypts and authenticates what it stores and sends."""
 
@@ -54,6 +63,7 @@ class RunOptions:
     fs: tuple[str, ...] = ("ext4",)
     target: str = "rollbaccine"
     profile: str = DEFAULT_PROFILE
+    guests: Guests = Guests.MICRO
     accel: AcceleratorChoice = AcceleratorChoice.AUTO
     connect: str | None = None
     pairs: int = 1

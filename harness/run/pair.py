@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.build.full import FullImage
 from harness.build.image import MicroImage
 from harness.deadline import Deadline
 from harness.errors import GuestLostError, InfraError
@@ -18,6 +19,7 @@ from harness.guest.oops import KernelReport, Scanner
 from harness.guest.ports import ByteChannel, SocketChannel
 from harness.proc import NO_SPACE_HINT
 from harness.vm.domain_xml import SIDE_PORT
+from harness.vm.layer import make_layer
 from harness.vm.live import LiveDir
 from harness.vm.ports import (
     Accelerator,
@@ -42,6 +44,8 @@ COMMAND_LINE = (
     # What is under way must fit the host's socket buffer, or frames are lost and sent again.
     'sysctl.net.ipv4.tcp_rmem="4096 65536 98304" net.ifnames=0'
 )
+# The root disk comes after the two that every guest has. A boot is not commented on the console.
+_FULL_WORDS = ("harness.root=/dev/vdc", "systemd.show_status=error")
 _MACS = ("52:54:00:ac:e0:01", "52:54:00:ac:e0:02")
 _TAIL_LINES = 20
 _SETTLE_S = 2.0
@@ -204,20 +208,37 @@ class PairBuilder:
         control = folder / "control.img"
         if primary:
             _sparse(control, self.disk_bytes)
+        disks = (DiskSpec(own), DiskSpec(control, read_only=not primary, shareable=True))
+        full = isinstance(self.image, FullImage)
         return MachineSpec(
             name=f"harness-{self.live.owner}-{label}-{role}",
             kernel=self.image.kernel,
             initrd=self.image.initrd,
-            command_line=" ".join((COMMAND_LINE, *self.image.arguments, f"harness.role={role}")),
+            command_line=" ".join((COMMAND_LINE, *self._words(role), f"harness.role={role}")),
             accelerator=self.accelerator,
             console=console,
             channel=folder / f"{role}.sock",
             side_channel=folder / f"{role}-1.sock" if self.side_channels else None,
             owner=self.live.owner,
             memory_mib=max(self.memory_mib, self.image.memory_mib),
-            disks=(DiskSpec(own), DiskSpec(control, read_only=not primary, shareable=True)),
+            disks=(*disks, *self._root_disks(folder, role)),
             link=LinkSpec(*ports, _MACS[0]) if primary else LinkSpec(*ports[::-1], _MACS[1]),
+            console_socket=folder / f"{role}-console.sock" if full else None,
         )
+
+    def _words(self, role: str) -> tuple[str, ...]:
+        """On the kernel's command line, for this image."""
+        if not isinstance(self.image, FullImage):
+            return self.image.arguments
+        return (*_FULL_WORDS, f"systemd.hostname={role}", *self.image.arguments)
+
+    def _root_disks(self, folder: Path, role: str) -> tuple[DiskSpec, ...]:
+        """The root disk of a full guest: a layer of its own above the one that all share."""
+        if not isinstance(self.image, FullImage):
+            return ()
+        layer = folder / f"{role}-root.qcow2"
+        make_layer(self.image.root_disk, layer)
+        return (DiskSpec(layer, format="qcow2"),)
 
     def _console(self, label: str, role: str) -> Path:
         return self.consoles / f"pair-{label}-{role}.log"

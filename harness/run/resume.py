@@ -12,7 +12,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.model.case import CaseId, OptionValue
 from harness.report.load import Run, load_run
-from harness.run.options import AcceleratorChoice, Encryption, Impostor, RunOptions
+from harness.run.options import AcceleratorChoice, Encryption, Guests, Impostor, RunOptions
 from harness.run.plan import Case, Plan
 
 FREE = frozenset(
@@ -24,6 +24,7 @@ FREE = frozenset(
 _ENUMS: Mapping[str, type[StrEnum]] = {
     "accel": AcceleratorChoice,
     "encryption": Encryption,
+    "guests": Guests,
     "impostor": Impostor,
 }
 _PATHS = ("out", "state_dir", "workload", "known")

@@ -64,7 +64,13 @@ def _disk(devices: ET.Element, disk: DiskSpec, target: str) -> None:
     element = ET.SubElement(devices, "disk", type="file", device="disk")
     # The host does not lose power: a flush of the guest needs no flush of the host's disk.
     ET.SubElement(
-        element, "driver", name="qemu", type="raw", cache="unsafe", discard="unmap", io="threads"
+        element,
+        "driver",
+        name="qemu",
+        type=disk.format,
+        cache="unsafe",
+        discard="unmap",
+        io="threads",
     )
     ET.SubElement(element, "source", file=str(disk.path))
     ET.SubElement(element, "target", dev=target, bus="virtio")
@@ -95,8 +101,13 @@ def link_xml(link: LinkSpec, up: bool) -> str:
 
 
 def _console(devices: ET.Element, spec: MachineSpec) -> None:
-    serial = ET.SubElement(devices, "serial", type="file")
-    ET.SubElement(serial, "source", path=str(spec.console), append="on")
+    if spec.console_socket is None:
+        serial = ET.SubElement(devices, "serial", type="file")
+        ET.SubElement(serial, "source", path=str(spec.console), append="on")
+    else:
+        serial = ET.SubElement(devices, "serial", type="unix")
+        ET.SubElement(serial, "source", mode="bind", path=str(spec.console_socket))
+        ET.SubElement(serial, "log", file=str(spec.console), append="on")
     ET.SubElement(serial, "target", port="0")
 
 

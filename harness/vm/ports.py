@@ -27,12 +27,14 @@ class MachineState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DiskSpec:
-    """A raw image file as a virtio disk; order of the disks decides vda, vdb ..."""
+    """An image file as a virtio disk; order of the disks decides vda, vdb ..."""
 
     path: Path
     read_only: bool = False
     shareable: bool = False
     """Whether another machine opens the same file (one writer, one reader)."""
+    format: str = "raw"
+    """As QEMU calls it; a ``qcow2`` may be a layer above another file, which it names itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class MachineSpec:
     command_line: str
     accelerator: Accelerator
     console: Path
-    """File the serial console is written to."""
+    """File that all the serial console says is written to."""
     channel: Path
     """Unix socket of the agent's virtio-serial port."""
     owner: str
@@ -65,6 +67,9 @@ class MachineSpec:
     link: LinkSpec | None = None
     side_channel: Path | None = None
     """Unix socket of a second port, for an agent that is busy for long; None for none."""
+    console_socket: Path | None = None
+    """Unix socket at which a person, or a program in one's place, may use the console, one at a
+    time; what the guest says goes to ``console`` all the same. None: nobody can."""
 
 
 class Machine(Protocol):

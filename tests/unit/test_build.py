@@ -349,11 +349,11 @@ def test_modules_are_put_in_unpacked(tmp_path: Path) -> None:
     plain.write_bytes(b"ELF")
     packed.write_bytes(lzma.compress(b"ELF"))
     for source in (plain, packed):
-        initramfs._install_module(source, tmp_path / "out.ko")
+        initramfs.install_module(source, tmp_path / "out.ko")
         assert (tmp_path / "out.ko").read_bytes() == b"ELF"
     (tmp_path / "c.ko.zst").write_bytes(b"?")
     with pytest.raises(InfraError, match="compressed"):
-        initramfs._install_module(tmp_path / "c.ko.zst", tmp_path / "out.ko")
+        initramfs.install_module(tmp_path / "c.ko.zst", tmp_path / "out.ko")
     assert initramfs.guest_module_path("kernel/fs/ext4/ext4.ko.xz") == "/lib/modules/ext4.ko"
 
 

@@ -216,9 +216,10 @@ def test_runs_that_cannot_be_compared_are_in_lanes_of_their_own() -> None:
         with_option(4, target="drbd"), with_option(5, encryption="off"),
         with_option(6, shard="1/2"), digest(7, facts={"kernels": {"guests": "6.12"}}),
         digest(8, facts={"suite": "smoke"}), with_option(9, link_delay_ms=5),
+        with_option(10, guests="full"),
     ]  # fmt: skip
     made = lanes([digest(1), digest(0), *others])
-    assert len(made) == 9
+    assert len(made) == 10
     assert [run.info.run_id for lane in made for run in lane.runs if len(lane.runs) > 1] == [
         "r0", "r1"
     ]  # fmt: skip

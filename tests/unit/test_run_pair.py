@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from run_world import IMAGE, OOPS, World
 
+from harness import proc
+from harness.build.full import FullImage
 from harness.deadline import Deadline
 from harness.errors import AgentError, GuestLostError, InfraError, UsageError
 from harness.guest.fake import Command, GuestHangs, Reply
@@ -68,6 +70,44 @@ def test_what_the_profile_says_about_its_guests(tmp_path: Path) -> None:
         assert words.index("oops=panic") < words.index("oops=continue"), "the last word counts"
         assert "kmemleak=on" in words
         assert machine.spec.memory_mib == 1024
+
+
+def full_image(folder: Path) -> FullImage:
+    """An image of full guests; its disk is 1 MiB of nothing."""
+    disk = folder / "root.img"
+    disk.write_bytes(b"")
+    os.truncate(disk, MIB)
+    facts = {field.name: getattr(IMAGE, field.name) for field in fields(IMAGE)}
+    return FullImage(**{**facts, "memory_mib": 1024, "root_disk": disk})
+
+
+def test_full_guests_have_a_layer_each_above_one_disk(tmp_path: Path) -> None:
+    world = World()
+    image = full_image(tmp_path)
+    pair = replace(world.builder(tmp_path), image=image).boot("0-1")
+    layers = []
+    for role, guest in zip(("primary", "backup"), pair.guests, strict=True):
+        words = guest.spec.command_line.split()
+        assert "harness.root=/dev/vdc" in words
+        assert f"systemd.hostname={role}" in words
+        assert guest.spec.console_socket is not None
+        assert guest.spec.console != guest.spec.console_socket
+        # The third disk is vdc. The others are as a target's driver expects them.
+        assert len(guest.spec.disks) == 3
+        layer = guest.spec.disks[2]
+        assert (layer.format, layer.read_only, layer.shareable) == ("qcow2", False, False)
+        told = proc.run(["qemu-img", "info", layer.path], what="looking at it", timeout_s=20)
+        assert f"backing file: {image.root_disk}" in told
+        layers.append(layer.path)
+    assert len({*layers, image.root_disk}) == 3
+    pair.close()
+
+
+def test_micro_guests_have_no_root_disk_and_no_console_to_type_at(tmp_path: Path) -> None:
+    world = World()
+    for guest in world.builder(tmp_path).boot("0-1").guests:
+        assert "harness.root" not in guest.spec.command_line
+        assert (len(guest.spec.disks), guest.spec.console_socket) == (2, None)
 
 
 @pytest.mark.parametrize("role", ["primary", "backup"])

@@ -21,7 +21,7 @@ from harness.report.load import load_run
 from harness.report.store import RESULTS, RunStore
 from harness.run import campaign
 from harness.run.campaign import RunOutcome, run_campaign
-from harness.run.options import AcceleratorChoice, Encryption, Impostor
+from harness.run.options import AcceleratorChoice, Encryption, Guests, Impostor
 from harness.run.plan import WorkloadPlan
 from harness.run.resume import restored, resume_run
 
@@ -162,6 +162,7 @@ def test_options_are_restored_as_recorded(tmp_path: Path) -> None:
         seed=3,
         accel=AcceleratorChoice.TCG,
         encryption=Encryption.OFF,
+        guests=Guests.FULL,
         impostor=Impostor.STALE,
         defect="drop_write:3",
         timeout_s=17.0,

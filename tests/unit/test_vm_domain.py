@@ -127,6 +127,21 @@ def test_console_and_channel() -> None:
     assert only(channel, "target").get("name") == AGENT_PORT
 
 
+def test_a_console_for_people_is_logged_all_the_same() -> None:
+    serial = only(parsed(console_socket=Path("/live/primary-console.sock")), "devices/serial")
+    source, log = only(serial, "source"), only(serial, "log")
+    assert serial.get("type") == "unix"
+    assert (source.get("mode"), source.get("path")) == ("bind", "/live/primary-console.sock")
+    assert (log.get("file"), log.get("append")) == ("/live/primary.log", "on")
+
+
+def test_a_disk_says_its_format() -> None:
+    disks = (DiskSpec(Path("/d/own.img")), DiskSpec(Path("/d/root.qcow2"), format="qcow2"))
+    drivers = parsed(disks=disks).findall("devices/disk/driver")
+    # A format that libvirt has to guess is one that a guest may have written there.
+    assert [driver.get("type") for driver in drivers] == ["raw", "qcow2"]
+
+
 def test_a_side_channel_is_a_second_port() -> None:
     channels = parsed(side_channel=Path("/live/primary-1.sock")).findall("devices/channel")
     assert [

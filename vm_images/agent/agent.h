@@ -86,6 +86,9 @@ int conn_next(struct conn *c, struct frame *f);
 void conn_unread(struct conn *c);
 int conn_send(struct conn *c, uint16_t type, uint32_t id, const void *payload, size_t len);
 
+/* main.c: whether the whole machine is ours; in a test on a host nothing may happen to it. */
+extern bool owns_machine;
+
 /* script.c: a request is a script. */
 struct cmd {
 	int argc;
@@ -232,6 +235,8 @@ int cmd_panic(const struct cmd *cmd, struct buf *out);
 
 /* init.c: being process 1 of a micro-guest. */
 void init_machine(void);
+/* root.c: being process 1 of a full guest until its own is found. */
+void enter_root_disk(void);
 void reap_orphans(void);
 int open_agent_port(const char *name);
 

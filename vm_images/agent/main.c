@@ -18,6 +18,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+bool owns_machine;
+
 static void answer_hello(struct conn *c, uint32_t id)
 {
 	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
@@ -127,15 +129,18 @@ static void serve_stdio(void)
 
 int main(int argc, char **argv)
 {
-	bool init = getpid() == 1;
+	bool init = getpid() == 1, port = argc == 2 && !strcmp(argv[1], "--port");
 
+	owns_machine = init || port;
 	if (!init && argc >= 4 && !strcmp(argv[1], "--tell"))
 		return tell(argv[2], argv + 3);
 	umask(0); /* workloads mean the modes they say */
 	signal(SIGPIPE, SIG_IGN);
-	if (init)
+	if (init) {
 		init_machine();
-	if (init || (argc == 2 && !strcmp(argv[1], "--port"))) {
+		enter_root_disk();
+	}
+	if (init || port) {
 		serve_port();
 	} else if (argc == 3 && !strcmp(argv[1], "--socket")) {
 		serve_socket(argv[2]);

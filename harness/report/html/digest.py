@@ -182,6 +182,8 @@ def lane_key(info: RunInfo) -> tuple[str, str, str, str]:
     kernels = sorted({name for guest, name in info.kernels.items() if guest != "host"})
     target = [str(options.get("target") or "any target")]
     target += [f"{name} {options[name]}" for name in ("defect", "impostor") if options.get(name)]
+    if options.get("guests") == "full":
+        target.append("full guests")
     if options.get("encryption") == "off":
         target.append("no encryption")
     if options.get("link_delay_ms"):
