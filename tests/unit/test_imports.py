@@ -35,7 +35,7 @@ LIBRARIES = {
     "subprocess": ("harness/proc.py",),
     # Not used by any file yet.
     "docker": (),
-    "pexpect": (),
+    "pexpect": ("harness/guest/console.py",),
 }
 """Outside library (or one of Python's to be kept in one place) -> files or folders it is for."""
 
