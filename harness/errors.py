@@ -47,5 +47,9 @@ class OverdueError(GuestLostError):
     """A guest had not answered when the time for it was up; it may still be at work."""
 
 
+class HostLostError(InfraError):
+    """The connection to the host of the guests is gone: nothing can be started there any more."""
+
+
 class AgentError(InfraError):
     """The agent answered, but refused or failed a command that must not fail."""

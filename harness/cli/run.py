@@ -23,6 +23,7 @@ from harness.report.console import ConsoleReporter, new_console
 from harness.report.load import Run
 from harness.run import exercises, minimizing, written
 from harness.run.campaign import run_campaign
+from harness.run.connection import check_connection
 from harness.run.endurance import schedule
 from harness.run.endurance.plan import EndurancePlan
 from harness.run.options import (
@@ -103,6 +104,7 @@ def run_options(**values: Any) -> RunOptions:
             values[name] = default * patience
     options = RunOptions(**values)
     check_target(options)
+    check_connection(options)
     return options
 
 

@@ -23,11 +23,11 @@ from harness.build.profile import Profile, load_profile
 from harness.build.rootfs import is_built
 from harness.config import StateDir, state_dir
 from harness.errors import HarnessError
+from harness.run.connection import Connection, connection
 from harness.run.laboratory import choose_accelerator
 from harness.run.options import AcceleratorChoice
-from harness.vm.libvirt import LibvirtHypervisor, embedded_uri
 from harness.vm.live import LiveDir, live_dir, stale_dirs
-from harness.vm.ports import Accelerator, Hypervisor
+from harness.vm.ports import Accelerator
 
 _MIB = 1 << 20
 _GUEST_MIB = 512
@@ -86,7 +86,7 @@ class _Found:
     profile: Profile | None = None
     built: bool = False
     live: LiveDir | None = None
-    hypervisor: Hypervisor | None = None
+    link: Connection | None = None
     open: ExitStack = field(default_factory=ExitStack)
     """A process can open the embedded driver once only, so one connection serves all checks."""
 
@@ -119,7 +119,7 @@ def _checks(patient: Patient, found: _Found) -> Iterator[tuple[str, Callable[[],
         yield "build root", build_root
     yield "left-over guests", lambda: left_over(len(stale_dirs(state)))
     yield "libvirt", lambda: _libvirt(patient, state, found)
-    if profile is not None and found.hypervisor is not None:
+    if profile is not None and found.link is not None:
         yield "KVM", lambda: _kvm(patient, state, profile, found)
     yield "xfstests", lambda: xfstests(os.environ.get(_XFSTESTS))
 
@@ -260,27 +260,26 @@ def _profile(patient: Patient, state: StateDir, found: _Found) -> Checkup:
 
 def _libvirt(patient: Patient, state: StateDir, found: _Found) -> Checkup:
     live = found.live = found.open.enter_context(live_dir(state))
-    uri = patient.connect or embedded_uri(live.libvirt_root, state.cache / "qemu-capabilities")
-    hypervisor = LibvirtHypervisor(uri)
-    found.open.callback(hypervisor.close)
-    found.open.callback(hypervisor.destroy_owned, live.owner)
-    versions = hypervisor.versions()
-    found.hypervisor = hypervisor
+    link = found.open.enter_context(connection(patient.connect, state, live))
+    versions = link.hypervisor.versions()
+    found.link = link
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
     driver = patient.connect or "the embedded driver"
+    if link.remote is not None:
+        driver += f" on {link.remote.host()}"
     return Checkup("libvirt", Health.GOOD, f"{said}, by {driver}")
 
 
 def _kvm(patient: Patient, state: StateDir, profile: Profile, found: _Found) -> Checkup:
-    device, live, hypervisor = Path("/dev/kvm"), found.live, found.hypervisor
-    if not os.access(device, os.R_OK | os.W_OK) or live is None or hypervisor is None:
+    device, live, link = Path("/dev/kvm"), found.live, found.link
+    if live is None or link is None:
+        return kvm(device, None)
+    if link.remote is None and not os.access(device, os.R_OK | os.W_OK):
         return kvm(device, None)
     if not found.built:
         return kvm(device, None, "seen when the profile is built")
     if not patient.probe:
         return kvm(device, None, "not tried")
     image = build_micro(profile, state, faults=False)
-    seen = choose_accelerator(
-        AcceleratorChoice.AUTO, state, live, hypervisor, image, lambda text: None
-    )
+    seen = choose_accelerator(AcceleratorChoice.AUTO, state, live, link, image, lambda text: None)
     return kvm(device, seen)

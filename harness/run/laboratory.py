@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.build.cache import content_key
 from harness.build.full import build_full
 from harness.build.image import MicroImage, build_micro
 from harness.build.profile import load_profile
@@ -16,10 +17,9 @@ from harness.config import StateDir, state_dir
 from harness.deadline import Deadline
 from harness.errors import HarnessError
 from harness.guest.agent import Agent
-from harness.guest.ports import SocketChannel
+from harness.run.connection import Connection, broom, connection
 from harness.run.options import AcceleratorChoice, Guests, RunOptions
 from harness.run.pair import PairBuilder
-from harness.vm.libvirt import LibvirtHypervisor, embedded_uri
 from harness.vm.live import LiveDir, live_dir, sweep
 from harness.vm.ports import Accelerator, Hypervisor, MachineSpec
 
@@ -34,10 +34,18 @@ class Laboratory:
 
     state: StateDir
     live: LiveDir
-    hypervisor: Hypervisor
+    link: Connection
     image: MicroImage
     accelerator: Accelerator
-    connection: str
+
+    @property
+    def hypervisor(self) -> Hypervisor:
+        return self.link.hypervisor
+
+    @property
+    def connection(self) -> str:
+        """Address of the hypervisor."""
+        return self.link.uri
 
     def pairs(self, options: RunOptions, consoles: Path | None = None) -> PairBuilder:
         """A builder of pairs for a run with ``options``, their console logs in ``consoles``."""
@@ -49,6 +57,8 @@ class Laboratory:
             consoles or self.live.path,
             boot_timeout_s=options.boot_timeout_s,
             link_delay_ms=options.link_delay_ms,
+            connect=self.link.channel,
+            cable=self.link.cable,
         )
 
 
@@ -65,22 +75,18 @@ def laboratory(options: RunOptions, say: Say) -> Iterator[Laboratory]:
     say(f"building what guest profile {profile.name} needs, unless it is cached")
     build = build_full if options.guests is Guests.FULL else build_micro
     image: MicroImage = build(profile, state, faults=options.defect is not None)
-    with live_dir(state) as live:
-        uri = options.connect or embedded_uri(live.libvirt_root, state.cache / "qemu-capabilities")
-        hypervisor = LibvirtHypervisor(uri)
-        try:
-            accelerator = choose_accelerator(options.accel, state, live, hypervisor, image, say)
-            yield Laboratory(state, live, hypervisor, image, accelerator, uri)
-        finally:
-            hypervisor.destroy_owned(live.owner)
-            hypervisor.close()
+    with live_dir(state) as live, connection(options.connect, state, live) as link:
+        if link.remote is not None and (left := link.remote.sweep(broom(state))).guests:
+            say(f"ended {left.guests} guests that a killed run had left behind there")
+        accelerator = choose_accelerator(options.accel, state, live, link, image, say)
+        yield Laboratory(state, live, link, image, accelerator)
 
 
 def choose_accelerator(
     choice: AcceleratorChoice,
     state: StateDir,
     live: LiveDir,
-    hypervisor: Hypervisor,
+    link: Connection,
     image: MicroImage,
     say: Say,
 ) -> Accelerator:
@@ -92,17 +98,17 @@ def choose_accelerator(
         return Accelerator.TCG
     if choice is AcceleratorChoice.KVM:
         return Accelerator.KVM
-    if not Path("/dev/kvm").exists():
+    if not link.hypervisor.offers_kvm():
         return Accelerator.TCG
-    record = state.cache / "accelerator.json"
+    record = state.cache / _record_name(link)
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    key = [boot, hypervisor.versions()["qemu"], image.release]
+    key = [boot, link.hypervisor.versions()["qemu"], image.release]
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads(record.read_text(encoding="ascii"))
         if found["key"] == key:
             return Accelerator(found["accelerator"])
     say(f"probing KVM: a guest has {_PROBE_TIMEOUT_S:.0f} s to boot on it")
-    accelerator = Accelerator.KVM if _boots(live, hypervisor, image) else Accelerator.TCG
+    accelerator = Accelerator.KVM if _boots(live, link, image) else Accelerator.TCG
     if accelerator is Accelerator.TCG:
         say("/dev/kvm is there, but no guest boots on it: using emulation (TCG)")
     # Only a short cut for the next run: it may fail.
@@ -111,7 +117,14 @@ def choose_accelerator(
     return accelerator
 
 
-def _boots(live: LiveDir, hypervisor: Hypervisor, image: MicroImage) -> bool:
+def _record_name(link: Connection) -> str:
+    if link.remote is None:
+        return "accelerator.json"
+    # What another host can do is looked at again when this one has booted.
+    return f"accelerator-{content_key([link.uri, link.remote.host()])}.json"
+
+
+def _boots(live: LiveDir, link: Connection, image: MicroImage) -> bool:
     folder = live.path / "probe"
     folder.mkdir()
     (folder / "console.log").touch()
@@ -126,11 +139,11 @@ def _boots(live: LiveDir, hypervisor: Hypervisor, image: MicroImage) -> bool:
         owner=live.owner,
     )
     try:
-        machine = hypervisor.start(spec)
+        machine = link.hypervisor.start(spec)
     except HarnessError:
         return False
     try:
-        agent = Agent(SocketChannel.connect(folder / "agent.sock"), "probe")
+        agent = Agent(link.channel(folder / "agent.sock"), "probe")
         agent.hello(Deadline.after(_PROBE_TIMEOUT_S, "the KVM probe guest to boot"))
     except (HarnessError, OSError):
         return False

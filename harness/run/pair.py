@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,13 @@ from harness.guest.agent import Agent
 from harness.guest.oops import KernelReport, Scanner
 from harness.guest.ports import ByteChannel, SocketChannel
 from harness.proc import NO_SPACE_HINT
+from harness.vm.cable import Cable, cable_here
 from harness.vm.domain_xml import SIDE_PORT
 from harness.vm.layer import make_layer
 from harness.vm.live import LiveDir
 from harness.vm.ports import (
     Accelerator,
+    AddressTakenError,
     DiskSpec,
     Hypervisor,
     LinkSpec,
@@ -49,6 +50,8 @@ _FULL_WORDS = ("harness.root=/dev/vdc", "systemd.show_status=error")
 _MACS = ("52:54:00:ac:e0:01", "52:54:00:ac:e0:02")
 _TAIL_LINES = 20
 _SETTLE_S = 2.0
+_CABLES = 5
+"""Tried for one pair: who has looked for free ports may find one taken a moment later."""
 
 
 @dataclass(slots=True)
@@ -66,7 +69,15 @@ class Guest:
     _position: int = 0
 
     def kernel_reports(self) -> tuple[KernelReport, ...]:
-        """Oopses, hung tasks, I/O errors and the like since the last call."""
+        """Oopses, hung tasks, I/O errors and the like since the last call.
+
+        InfraError when the console cannot be read to where it is now.
+        """
+        self.machine.sync_console()
+        return self.reports_read()
+
+    def reports_read(self) -> tuple[KernelReport, ...]:
+        """The same, of as much of the console as there is."""
         with open(self.console, "rb") as console:
             console.seek(self._position)
             fresh = console.read()
@@ -146,6 +157,8 @@ class PairBuilder:
     """How long what the primary sends stays in it; a primary that ends takes it along."""
     connect: Callable[[Path], ByteChannel] = SocketChannel.connect
     """Opens the channel to the agent at a socket of a guest."""
+    cable: Callable[[], Cable] = cable_here
+    """Where the link of the next pair runs."""
     side_channels: bool = False
     """Whether the guests get a second port for an agent."""
 
@@ -159,10 +172,7 @@ class PairBuilder:
         try:
             folder.mkdir(exist_ok=True)
             self.consoles.mkdir(exist_ok=True)
-            ports = _free_ports()
-            specs = [self._spec(folder, role, label, ports) for role in ("primary", "backup")]
-            for spec in specs:
-                started.append(self.hypervisor.start(spec))
+            specs = self._start(folder, label, started)
             deadline = Deadline.after(self.boot_timeout_s, f"guests of pair {label} to boot")
             guests = [
                 self._greet(machine, spec, role, deadline)
@@ -175,6 +185,22 @@ class PairBuilder:
                 raise _cannot_make(label, error) from error
             raise
         return Pair(*guests)
+
+    def _start(self, folder: Path, label: str, started: list[Machine]) -> list[MachineSpec]:
+        """Start both machines and put them into ``started``; with another cable if one is taken."""
+        for attempt in range(1, _CABLES + 1):
+            cable = self.cable()
+            specs = [self._spec(folder, role, label, cable) for role in ("primary", "backup")]
+            try:
+                for spec in specs:
+                    started.append(self.hypervisor.start(spec))
+                break
+            except AddressTakenError:
+                while started:
+                    started.pop().destroy()
+                if attempt == _CABLES:
+                    raise
+        return specs
 
     def reboot(self, guest: Guest) -> Guest:
         """Start a guest that has ended again, on the same disks, with the same link.
@@ -200,7 +226,7 @@ class PairBuilder:
         agent.hello(deadline)
         return agent
 
-    def _spec(self, folder: Path, role: str, label: str, ports: tuple[int, int]) -> MachineSpec:
+    def _spec(self, folder: Path, role: str, label: str, cable: Cable) -> MachineSpec:
         primary = role == "primary"
         console = self._console(label, role)
         console.touch()
@@ -222,7 +248,7 @@ class PairBuilder:
             owner=self.live.owner,
             memory_mib=max(self.memory_mib, self.image.memory_mib),
             disks=(*disks, *self._root_disks(folder, role)),
-            link=LinkSpec(*ports, _MACS[0]) if primary else LinkSpec(*ports[::-1], _MACS[1]),
+            link=_end_of(cable, primary),
             console_socket=folder / f"{role}-console.sock" if full else None,
         )
 
@@ -238,7 +264,7 @@ class PairBuilder:
             return ()
         layer = folder / f"{role}-root.qcow2"
         make_layer(self.image.root_disk, layer)
-        return (DiskSpec(layer, format="qcow2"),)
+        return (DiskSpec(layer, format="qcow2", backing=self.image.root_disk),)
 
     def _console(self, label: str, role: str) -> Path:
         return self.consoles / f"pair-{label}-{role}.log"
@@ -264,6 +290,13 @@ class PairBuilder:
         return [*modules, ("net-delay", "eth0", str(self.link_delay_ms))]
 
 
+def _end_of(cable: Cable, primary: bool) -> LinkSpec:
+    near, far = cable.ports
+    if primary:
+        return LinkSpec(near, far, _MACS[0], cable.address)
+    return LinkSpec(far, near, _MACS[1], cable.address)
+
+
 def _sparse(path: Path, length: int) -> Path:
     path.unlink(missing_ok=True)
     path.touch()
@@ -276,14 +309,3 @@ def _cannot_make(label: str, error: OSError) -> InfraError:
     return InfraError(
         f"cannot make the files of pair {label}: {error}", hint=NO_SPACE_HINT if full else None
     )
-
-
-def _free_ports() -> tuple[int, int]:
-    """Two UDP ports of the loopback that nobody uses at this moment."""
-    with (
-        socket.socket(type=socket.SOCK_DGRAM) as one,
-        socket.socket(type=socket.SOCK_DGRAM) as other,
-    ):
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.deadline import Deadline
-from harness.errors import AgentError, GuestLostError, InfraError, OverdueError
+from harness.errors import AgentError, GuestLostError, HostLostError, InfraError, OverdueError
 from harness.events import (
     CaseRerun,
     CaseRetried,
@@ -20,6 +21,7 @@ from harness.events import (
     WatchdogFired,
     Watched,
 )
+from harness.guest.oops import KernelReport
 from harness.guest.protocol import ProtocolError
 from harness.model.case import MOST_RERUN_CHECKS, CaseId, CaseResult, Rerun
 from harness.model.evidence import CaseEvidence
@@ -83,7 +85,10 @@ class Worker:
         """The case under way, and since when."""
 
     def run(self, case: Case) -> CaseResult:
-        """The result of ``case``; InfraError when no target could ever be set up on a pair."""
+        """The result of ``case``; InfraError when no target could ever be set up on a pair.
+
+        HostLostError when no guest can be started any more.
+        """
         attempts: list[str] = []
         while True:
             result = self._attempt(case)
@@ -96,10 +101,12 @@ class Worker:
             raise InfraError(f"no case can run: {result.infra_error}")
         result = replace(result, attempts=tuple(attempts))
         if result.verdict is Verdict.FAIL:
-            # First: what comes of it must not depend on what the control arm did to the guests.
-            result = self._confirmed(case, result)
-            if case.case_id.target != CONTROL:
-                result = replace(result, control=self._control(case))
+            # What was found is recorded, also if nothing can be run any more to confirm it.
+            with contextlib.suppress(HostLostError):
+                # First: what comes of it must not depend on what the control arm did to the guests.
+                result = self._confirmed(case, result)
+                if case.case_id.target != CONTROL:
+                    result = replace(result, control=self._control(case))
         return result
 
     def _confirmed(self, case: Case, failed: CaseResult) -> CaseResult:
@@ -170,6 +177,7 @@ class Worker:
         self._benches.clear()
 
     def _attempt(self, case: Case) -> CaseResult:
+        """One try; HostLostError when no further one can be had."""
         blank = CaseResult(
             case_id=case.case_id,
             workload_hash=case.workload.content_hash,
@@ -186,6 +194,8 @@ class Worker:
             self._publish(CaseStarted(case.case_id, self.number))
             started = time.perf_counter()
             observed = play()
+        except HostLostError:
+            raise
         except (InfraError, ProtocolError) as error:
             result = self._broken(blank, error)
         else:
@@ -250,7 +260,7 @@ class Worker:
         console = self._console()
         reports = {
             guest.name: (*(told or {}).get(guest.name, ()),
-                         *observe.report_texts(guest.kernel_reports()))
+                         *observe.report_texts(_last_reports(guest)))
             for guest in guests
         }  # fmt: skip
         self._lose(said)
@@ -389,6 +399,14 @@ class Worker:
         if self._pair is not None:
             self._publish(PairLost(self.number, reason))
         self._end_pair()
+
+
+def _last_reports(guest: Guest) -> tuple[KernelReport, ...]:
+    """What the kernel of a guest said last, of which some may have been lost with the guest."""
+    try:
+        return guest.kernel_reports()
+    except InfraError:
+        return guest.reports_read()
 
 
 def _summed_up(result: CaseResult, *, fresh_pair: bool) -> Rerun:

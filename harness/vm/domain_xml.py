@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass
 
 from harness.vm.ports import Accelerator, DiskSpec, LinkSpec, MachineSpec
 
@@ -17,15 +18,19 @@ _TCG_MODEL = "qemu64"
 _TCG_FEATURES = ("aes", "pclmuldq", "ssse3", "sse4.1", "sse4.2", "rdrand")
 
 
-def domain_xml(spec: MachineSpec) -> str:
-    """The domain XML of ``spec``."""
+def domain_xml(spec: MachineSpec, *, place: str = "", streams: bool = False) -> str:
+    """The domain XML of ``spec``; ``place`` says, beside its owner, from where it is run.
+
+    With ``streams`` console and agent are reached over the connection to libvirt instead of files
+    of this host; the paths of the spec are not used then.
+    """
     domain = ET.Element("domain", type=spec.accelerator.value)
     _text(domain, "name", spec.name)
     _text(domain, "memory", str(spec.memory_mib), unit="MiB")
     _text(domain, "vcpu", "1")
     ET.register_namespace("harness", METADATA_URI)
     metadata = ET.SubElement(domain, "metadata")
-    ET.SubElement(metadata, f"{{{METADATA_URI}}}run", owner=spec.owner)
+    ET.SubElement(metadata, f"{{{METADATA_URI}}}run", owner=spec.owner, place=place)
     boot = ET.SubElement(domain, "os")
     _text(boot, "type", "hvm", arch="x86_64", machine="q35")
     _text(boot, "kernel", str(spec.kernel))
@@ -42,8 +47,8 @@ def domain_xml(spec: MachineSpec) -> str:
         _disk(devices, disk, f"vd{chr(ord('a') + index)}")
     if spec.link is not None:
         _link(devices, spec.link)
-    _console(devices, spec)
-    _channel(devices, spec)
+    _console(devices, spec, streams)
+    _channel(devices, spec, streams)
     ET.SubElement(devices, "memballoon", model="none")
     rng = ET.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
@@ -85,8 +90,8 @@ def _link(devices: ET.Element, link: LinkSpec) -> None:
     # small frame back until the frames before it are acknowledged, 40 ms later (measured).
     element = ET.SubElement(devices, "interface", type="udp")
     ET.SubElement(element, "mac", address=link.mac)
-    source = ET.SubElement(element, "source", address="127.0.0.1", port=str(link.peer_port))
-    ET.SubElement(source, "local", address="127.0.0.1", port=str(link.port))
+    source = ET.SubElement(element, "source", address=link.address, port=str(link.peer_port))
+    ET.SubElement(source, "local", address=link.address, port=str(link.port))
     ET.SubElement(element, "model", type="virtio")
     ET.SubElement(element, "rom", enabled="no")
 
@@ -100,8 +105,11 @@ def link_xml(link: LinkSpec, up: bool) -> str:
     return ET.tostring(element, encoding="unicode")
 
 
-def _console(devices: ET.Element, spec: MachineSpec) -> None:
-    if spec.console_socket is None:
+def _console(devices: ET.Element, spec: MachineSpec, streams: bool) -> None:
+    if streams:
+        # The only kind of serial line that libvirt opens a stream to.
+        serial = ET.SubElement(devices, "serial", type="pty")
+    elif spec.console_socket is None:
         serial = ET.SubElement(devices, "serial", type="file")
         ET.SubElement(serial, "source", path=str(spec.console), append="on")
     else:
@@ -111,12 +119,13 @@ def _console(devices: ET.Element, spec: MachineSpec) -> None:
     ET.SubElement(serial, "target", port="0")
 
 
-def _channel(devices: ET.Element, spec: MachineSpec) -> None:
+def _channel(devices: ET.Element, spec: MachineSpec, streams: bool) -> None:
     ET.SubElement(devices, "controller", type="virtio-serial", index="0")
     for path, name in ((spec.channel, AGENT_PORT), (spec.side_channel, SIDE_PORT)):
         if path is not None:
             channel = ET.SubElement(devices, "channel", type="unix")
-            ET.SubElement(channel, "source", mode="bind", path=str(path))
+            if not streams:
+                ET.SubElement(channel, "source", mode="bind", path=str(path))
             ET.SubElement(channel, "target", type="virtio", name=name)
 
 
@@ -124,9 +133,20 @@ def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:
     ET.SubElement(parent, tag, attributes).text = text
 
 
-def owner_of(metadata_xml: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a domain or a volume is."""
+
+    place: str
+    """Host and state directory the run was started with; empty where there is but one."""
+    run: str
+
+
+def owner_of(metadata_xml: str) -> Owner | None:
     """The run named in a domain's metadata element, or None when the domain is not ours."""
     try:
-        return ET.fromstring(metadata_xml).get("owner")
+        element = ET.fromstring(metadata_xml)
     except ET.ParseError:
         return None
+    run = element.get("owner")
+    return None if run is None else Owner(element.get("place", ""), run)

@@ -52,6 +52,10 @@ class FakeMachine:
     def set_link(self, up: bool) -> None:
         self._do("link up" if up else "link down")
 
+    def sync_console(self) -> None:
+        if "sync console" in self.failing:
+            raise InfraError(f"guest {self.name} cannot sync its console")
+
     def destroy(self) -> None:
         self.verbs.append("destroy")
         self.end()
@@ -75,11 +79,11 @@ class FakeHypervisor:
     def __init__(self, on_start: Callable[[FakeMachine], None] = lambda machine: None) -> None:
         self.machines: list[FakeMachine] = []
         self.closed = False
-        self._on_start = on_start
+        self.on_start = on_start
 
     def start(self, spec: MachineSpec) -> FakeMachine:
         machine = FakeMachine(spec)
-        self._on_start(machine)
+        self.on_start(machine)
         self.machines.append(machine)
         return machine
 
@@ -92,6 +96,9 @@ class FakeHypervisor:
         for machine in running:
             machine.destroy()
         return len(running)
+
+    def offers_kvm(self) -> bool:
+        return False
 
     def versions(self) -> dict[str, str]:
         return {"libvirt": "fake", "qemu": "fake"}

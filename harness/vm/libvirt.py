@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Machines through libvirt. The only file that imports the binding."""
+"""Machines through libvirt. Only the files named ``libvirt*.py`` import the binding."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-
-# The embedded driver logs to the terminal otherwise (errors reach us as exceptions), and the
-# binding reads this when it is imported.
-os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
+from typing import Any
 
 import libvirt
 
 from harness.deadline import Deadline
 from harness.errors import InfraError
-from harness.vm.domain_xml import METADATA_URI, domain_xml, link_xml, owner_of
-from harness.vm.ports import LinkSpec, Machine, MachineSpec, MachineState
+from harness.vm.domain_xml import METADATA_URI, Owner, domain_xml, link_xml, owner_of
+from harness.vm.libvirt_loop import call, run_event_loop
+from harness.vm.ports import AddressTakenError, LinkSpec, Machine, MachineSpec, MachineState
 
-_T = TypeVar("_T")
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: MachineState.RUNNING,
     libvirt.VIR_DOMAIN_BLOCKED: MachineState.RUNNING,
@@ -39,7 +35,9 @@ remember_owner = 0
 """
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 _DESTROY_ATTEMPTS = 4
-_event_loop: threading.Thread | None = None
+_TAKEN = os.strerror(errno.EADDRINUSE)
+_EMBEDDED = "qemu:///embed"
+_OPEN_HINT = "is QEMU and libvirt's QEMU driver installed? run 'make setup'"
 
 
 def embedded_uri(root: Path, capabilities: Path | None = None) -> str:
@@ -68,30 +66,12 @@ def embedded_uri(root: Path, capabilities: Path | None = None) -> str:
     return f"qemu:///embed?root={root}"
 
 
-def _run_event_loop() -> None:
-    """Start libvirt's event loop; it must run before the first connection is opened."""
-    global _event_loop
-    if _event_loop is not None:
-        return
-    libvirt.registerErrorHandler(lambda _context, _error: None, None)
-    libvirt.virEventRegisterDefaultImpl()
-
-    def loop() -> None:
-        while True:
-            libvirt.virEventRunDefaultImpl()
-
-    _event_loop = threading.Thread(target=loop, name="libvirt-events", daemon=True)
-    _event_loop.start()
+def is_embedded(uri: str) -> bool:
+    """Whether ``uri`` is that of the driver inside this process, whose guests are on this host."""
+    return uri.startswith(_EMBEDDED)
 
 
-def _call(what: str, function: Callable[[], _T], hint: str | None = None) -> _T:
-    try:
-        return function()
-    except libvirt.libvirtError as error:
-        raise InfraError(f"{what}: {error.get_error_message()}", hint=hint) from error
-
-
-class _Changes:
+class Changes:
     """Counts what has happened to the machines of a connection, to be waited for."""
 
     def __init__(self) -> None:
@@ -117,35 +97,42 @@ class _Changes:
 class LibvirtHypervisor:
     """A connection to one libvirt driver."""
 
-    def __init__(self, uri: str) -> None:
-        _run_event_loop()
-        self._connection = _call(
-            f"libvirt cannot open {uri}",
-            lambda: libvirt.open(uri),
-            hint="is QEMU and libvirt's QEMU driver installed? run 'make setup'",
-        )
-        self._changes = _Changes()
+    def __init__(self, uri: str, hint: str = _OPEN_HINT) -> None:
+        run_event_loop()
+        self._connection = call(f"libvirt cannot open {uri}", lambda: libvirt.open(uri), hint)
+        self._changes = Changes()
         event = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
-        self._watch: int = _call(
+        self._watch: int = call(
             "watching domains",
             lambda: self._connection.domainEventRegisterAny(None, event, self._changes.add, None),
         )
 
     def start(self, spec: MachineSpec) -> Machine:
-        domain = _call(
-            f"guest {spec.name} cannot be started",
-            lambda: self._connection.createXML(domain_xml(spec), 0),
-        )
+        domain = self._create(spec.name, domain_xml(spec), 0)
         return LibvirtMachine(spec.name, domain, spec.link, self._changes)
 
+    def _create(self, name: str, xml: str, flags: int) -> Any:
+        try:
+            return self._connection.createXML(xml, flags)
+        except libvirt.libvirtError as error:
+            said = error.get_error_message()
+            kind = AddressTakenError if _TAKEN in said else InfraError
+            raise kind(f"guest {name} cannot be started: {said}") from error
+
     def destroy_owned(self, owner: str | None = None) -> int:
-        destroyed = 0
-        for domain in _call("listing domains", lambda: self._connection.listAllDomains(0)):
-            found = _owner(domain)
-            if found is not None and owner in (None, found):
-                LibvirtMachine(domain.name(), domain, None, self._changes).destroy()
-                destroyed += 1
-        return destroyed
+        owned = [domain for found, domain in self._ours() if owner in (None, found.run)]
+        for domain in owned:
+            LibvirtMachine(domain.name(), domain, None, self._changes).destroy()
+        return len(owned)
+
+    def _ours(self) -> list[tuple[Owner, Any]]:
+        """The harness's domains there are, and whose each is."""
+        domains = call("listing domains", lambda: self._connection.listAllDomains(0))
+        found = ((_owner(domain), domain) for domain in domains)
+        return [(owner, domain) for owner, domain in found if owner is not None]
+
+    def offers_kvm(self) -> bool:
+        return Path("/dev/kvm").exists()
 
     def versions(self) -> dict[str, str]:
         def dotted(number: int) -> str:
@@ -162,7 +149,7 @@ class LibvirtHypervisor:
         self._connection.close()
 
 
-def _owner(domain: Any) -> str | None:
+def _owner(domain: Any) -> Owner | None:
     try:
         return owner_of(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_URI))
     except libvirt.libvirtError:
@@ -172,7 +159,7 @@ def _owner(domain: Any) -> str | None:
 class LibvirtMachine:
     """A domain of this connection."""
 
-    def __init__(self, name: str, domain: Any, link: LinkSpec | None, changes: _Changes) -> None:
+    def __init__(self, name: str, domain: Any, link: LinkSpec | None, changes: Changes) -> None:
         self._name = name
         self._domain = domain
         self._link = link
@@ -193,14 +180,14 @@ class LibvirtMachine:
         return self._name
 
     def pause(self) -> None:
-        _call(f"guest {self._name} cannot be paused", self._domain.suspend)
+        call(f"guest {self._name} cannot be paused", self._domain.suspend)
         self._standing = True
 
     def resume(self) -> None:
         # First: from here on one whose hypervisor does not obey has no excuse for being silent.
         self._standing = False
         self._pauses += 1
-        _call(f"guest {self._name} cannot be resumed", self._domain.resume)
+        call(f"guest {self._name} cannot be resumed", self._domain.resume)
 
     def state(self) -> MachineState:
         try:
@@ -222,10 +209,13 @@ class LibvirtMachine:
         if self._link is None:
             raise InfraError(f"guest {self._name} has no link")
         xml = link_xml(self._link, up)
-        _call(
+        call(
             f"the link of guest {self._name} cannot be changed",
             lambda: self._domain.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE),
         )
+
+    def sync_console(self) -> None:
+        """Nothing to do: QEMU writes the file itself."""
 
     def destroy(self) -> None:
         for attempt in range(1, _DESTROY_ATTEMPTS + 1):

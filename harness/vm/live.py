@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
+import platform
 import shutil
 import tempfile
 import uuid
@@ -132,6 +134,22 @@ def _is_stale(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_living(state: StateDir, owner: str) -> bool:
+    """Whether the process with the live folder ``owner`` is there; it may be about to begin."""
+    path = state.live / owner
+    return path.is_dir() and not _is_stale(path)
+
+
+def place_of(state: StateDir) -> str:
+    """A name, of 8 digits, for this host and state directory, to tell one's own runs elsewhere."""
+    try:
+        host = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except OSError:
+        host = ""
+    words = f"{host or platform.node()}:{state.live.resolve()}"
+    return hashlib.sha256(words.encode()).hexdigest()[:8]
 
 
 def sweep(state: StateDir) -> int:

@@ -8,6 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from harness.errors import InfraError
+
+
+class AddressTakenError(InfraError):
+    """A guest cannot be started: somebody else uses an end of its link. Other ports may do."""
+
 
 class Accelerator(StrEnum):
     """How guest code runs; the value is libvirt's domain type."""
@@ -35,6 +41,8 @@ class DiskSpec:
     """Whether another machine opens the same file (one writer, one reader)."""
     format: str = "raw"
     """As QEMU calls it; a ``qcow2`` may be a layer above another file, which it names itself."""
+    backing: Path | None = None
+    """That file, where the layer has still to be made on another host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,8 @@ class LinkSpec:
     """UDP port of this end."""
     peer_port: int
     mac: str
+    address: str = "127.0.0.1"
+    """Of the loopback, for both ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,12 @@ class Machine(Protocol):
     def set_link(self, up: bool) -> None:
         """Pull the cable of its end of the link, or put it back. InfraError when it cannot."""
 
+    def sync_console(self) -> None:
+        """Have all that the guest has said by now in the file of its console.
+
+        Takes no time where QEMU itself writes that file. InfraError when it cannot be had.
+        """
+
     def destroy(self) -> None:
         """End it without any ceremony; nothing happens when it is gone already."""
 
@@ -108,13 +124,19 @@ class Hypervisor(Protocol):
     """Makes machines."""
 
     def start(self, spec: MachineSpec) -> Machine:
-        """Start a guest; InfraError with the hypervisor's own words when it refuses."""
+        """Start a guest; InfraError with the hypervisor's own words when it refuses.
+
+        AddressTakenError when the ports of its link are in use.
+        """
 
     def destroy_owned(self, owner: str | None = None) -> int:
         """End the machines that ``owner`` started (None: any run) and return how many there were.
 
         Machines that are not the harness's own are never touched.
         """
+
+    def offers_kvm(self) -> bool:
+        """Whether guests might run on KVM; that one boots on it has still to be seen."""
 
     def versions(self) -> dict[str, str]:
         """Version strings of the hypervisor and its library."""

@@ -152,7 +152,7 @@ def test_a_driver_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
     patient = doctor.Patient("debian-12", 10, state_dir=tmp_path, connect="nowhere:///x")
     found = {checkup.name: checkup for checkup in doctor.examine(patient)}
     assert found["libvirt"].health is BAD
-    assert "make setup" in found["libvirt"].way_out
+    assert "qemu:///system" in found["libvirt"].way_out
 
 
 @pytest.mark.parametrize("suite", ["ace-seq9", "nowhere.toml"])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from dataclasses import fields, replace
 from pathlib import Path
@@ -21,7 +22,9 @@ from harness.run.filesystems import EXT4, FILE_SYSTEMS, XFS
 from harness.run.options import Encryption, Impostor, RunOptions
 from harness.run.targets import TARGET_NAMES, check_target, make_target
 from harness.target.rollbaccine import DEFECTS
-from harness.vm.ports import MachineState
+from harness.vm.cable import Cable
+from harness.vm.fake import FakeMachine
+from harness.vm.ports import AddressTakenError, MachineSpec, MachineState
 
 MIB = 1 << 20
 
@@ -143,6 +146,35 @@ def test_a_second_machine_that_does_not_start_takes_the_first_down(
     with pytest.raises(InfraError, match="out of memory"):
         world.builder(tmp_path).boot("0-1")
     assert world.hypervisor.running() == []
+
+
+@pytest.mark.parametrize("taken", [1, 2, 9])
+def test_a_link_whose_ports_are_taken_is_laid_elsewhere(tmp_path: Path, taken: int) -> None:
+    """``taken`` starts fail, the second machine's first."""
+    world, seen, failures = World(), list[MachineSpec](), list[str]()
+    equip = world.hypervisor.on_start
+
+    def start(machine: FakeMachine) -> None:
+        seen.append(machine.spec)
+        if machine.name.endswith("backup" if not failures else "primary"):
+            failures.append(machine.name)
+            if len(failures) <= taken:
+                raise AddressTakenError("Address already in use")
+        equip(machine)
+
+    world.hypervisor.on_start = start
+    cables = (Cable(f"127.0.0.{n}", (1000 + n, 2000 + n)) for n in itertools.count(2))
+    builder = replace(world.builder(tmp_path), cable=lambda: next(cables))
+    if taken == 9:
+        with pytest.raises(AddressTakenError):
+            builder.boot("0-1")
+        assert world.hypervisor.running() == []
+        return
+    pair = builder.boot("0-1")
+    ends = [guest.spec.link for guest in pair.guests]
+    assert {end.address for end in ends if end} == {f"127.0.0.{2 + taken}"}
+    assert len({spec.link for spec in seen}) == len(seen), "no end is asked for twice"
+    assert len(world.hypervisor.running()) == 2
 
 
 def test_no_room_for_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

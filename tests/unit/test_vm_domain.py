@@ -13,6 +13,7 @@ from harness.vm.domain_xml import (
     AGENT_PORT,
     METADATA_URI,
     SIDE_PORT,
+    Owner,
     domain_xml,
     link_xml,
     owner_of,
@@ -150,6 +151,29 @@ def test_a_side_channel_is_a_second_port() -> None:
     ] == [("/live/primary.sock", AGENT_PORT), ("/live/primary-1.sock", SIDE_PORT)]
 
 
+def test_over_streams_no_path_of_this_host_is_named() -> None:
+    spec = replace(SPEC, side_channel=Path("/live/primary-1.sock"))
+    root = ET.fromstring(domain_xml(spec, streams=True))
+    assert only(root, "devices/serial").get("type") == "pty"
+    assert "/live" not in ET.tostring(root, encoding="unicode")
+    channels = root.findall("devices/channel")
+    assert [only(channel, "target").get("name") for channel in channels] == [AGENT_PORT, SIDE_PORT]
+    assert {channel.get("type") for channel in channels} == {"unix"}
+
+
+def test_a_link_may_have_an_address_of_its_own() -> None:
+    link = LinkSpec(1001, 1002, "52:54:00:00:00:01", "127.8.9.10")
+    for interface in (
+        only(parsed(link=link), "devices/interface"),
+        ET.fromstring(link_xml(link, True)),
+    ):
+        ends = {
+            only(interface, "source").get("address"),
+            only(interface, "source/local").get("address"),
+        }
+        assert ends == {"127.8.9.10"}
+
+
 def test_a_pulled_cable_changes_nothing_else() -> None:
     link = LinkSpec(1001, 1002, "52:54:00:00:00:01")
     running = only(parsed(link=link), "devices/interface")
@@ -173,7 +197,10 @@ def test_odd_paths_arrive_as_they_are() -> None:
 
 def test_the_owner_is_found_again() -> None:
     element = only(parsed(owner="a&b"), f"metadata/{{{METADATA_URI}}}run")
-    assert owner_of(ET.tostring(element, encoding="unicode")) == "a&b"
+    assert owner_of(ET.tostring(element, encoding="unicode")) == Owner("", "a&b")
+    there = ET.fromstring(domain_xml(SPEC, place="01234567"))
+    element = only(there, f"metadata/{{{METADATA_URI}}}run")
+    assert owner_of(ET.tostring(element, encoding="unicode")) == Owner("01234567", SPEC.owner)
 
 
 @pytest.mark.parametrize("foreign", ["<other/>", "", "no xml", "<a:b xmlns:a='urn:x' name='y'/>"])
