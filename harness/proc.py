@@ -31,11 +31,13 @@ def run(
     env: Mapping[str, str] | None = None,
     hint: str | None = None,
     feed: bytes = b"",
+    tail_lines: int = _TAIL_LINES,
 ) -> str:
     """Run ``argv`` with ``feed`` as its whole input and return its combined output.
 
     ``what`` names the purpose for the error text. Raises ToolError when the program cannot be
-    started, exits non-zero, or has not ended after ``timeout_s`` seconds.
+    started, exits non-zero (with the last ``tail_lines`` of what it said), or has not ended after
+    ``timeout_s`` seconds.
     """
     words = [str(word) for word in argv]
     try:
@@ -55,13 +57,47 @@ def run(
         raise ToolError(f"{what}: no end after {timeout_s:.0f} s: {shlex.join(words)}") from error
     output = done.stdout.decode(errors="replace")
     if done.returncode != 0:
-        tail = "\n".join(output.splitlines()[-_TAIL_LINES:])
+        tail = "\n".join(output.splitlines()[-tail_lines:])
         if os.strerror(errno.ENOSPC) in output:
             hint = NO_SPACE_HINT
         raise ToolError(
             f"{what} failed ({_describe(done.returncode)}): {shlex.join(words)}\n{tail}", hint=hint
         )
     return output
+
+
+def start_detached(argv: Sequence[str | Path], *, what: str, keep: int) -> Detached:
+    """Start ``argv`` in a session of its own, with no input and the descriptor ``keep``.
+
+    Raises ToolError when it cannot be started.
+    """
+    words = [str(word) for word in argv]
+    try:
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, pass_fds=(keep,), start_new_session=True
+        )
+    except OSError as error:
+        raise _not_started(error, what, words[0], None, None) from error
+    return Detached(process)
+
+
+class Detached:
+    """A process that outlives this one unless it is told to end."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ended(self, timeout_s: float) -> bool:
+        """Whether it ends within ``timeout_s``."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
 
 def _not_started(

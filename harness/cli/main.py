@@ -18,6 +18,7 @@ from harness.cli.diff import diff
 from harness.cli.doctor import doctor
 from harness.cli.findings import findings
 from harness.cli.minimize import minimize
+from harness.cli.pair import pair
 from harness.cli.replay import replay
 from harness.cli.report import report
 from harness.cli.run import run
@@ -41,7 +42,7 @@ def harness() -> None:
     """Find out whether replicated block storage can be trusted after a crash."""
 
 
-_COMMANDS = (run, replay, minimize, check, report, findings, diff, suites, ace, doctor, clean)
+_COMMANDS = (run, replay, minimize, check, report, findings, diff, suites, ace, doctor, pair, clean)
 for _command in _COMMANDS:
     harness.add_command(_command)
 

@@ -24,6 +24,7 @@ from harness.run.options import (
     Impostor,
 )
 from harness.run.targets import TARGET_NAMES
+from harness.target.file import TargetFile
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -74,6 +75,29 @@ def known_option(command: Command) -> Command:
     )(command)
 
 
+def kmod_option(command: Command) -> Command:
+    """``--kmod``."""
+    return click.option(
+        "--kmod",
+        type=click.Path(path_type=Path, resolve_path=True),
+        metavar="DIR",
+        help="test the module in DIR, as the target.toml beside it says",
+    )(command)
+
+
+def kmod_target(kmod: Path | None, target: str | None) -> str:
+    """Name of the target; UsageError unless ``target`` and the target file of ``kmod`` agree."""
+    if kmod is None:
+        return target or TARGET_NAMES[0]
+    named = TargetFile.load(kmod).name
+    if target not in (None, named):
+        raise UsageError(
+            f"target {target} is not the one in {kmod}, which is {named}",
+            hint="leave --target out: --kmod names it",
+        )
+    return named
+
+
 def _with(command: Command, decorators: Sequence[Decorator]) -> Command:
     """``command`` with ``decorators`` applied as if written above it in this order."""
     for decorator in reversed(decorators):
@@ -101,6 +125,7 @@ def machine_options(command: Command) -> Command:
                          help="off: the target has no key and does not authenticate either"),
             click.option("--defect", metavar="NAME",
                          help="build the module with seeded defects and switch this one on"),
+            kmod_option,
             click.option("--impostor", type=click.Choice([i.value for i in Impostor]),
                          help="put this in the backup's place, to see it rejected"),
             click.option("--link-delay-ms", type=click.IntRange(0, 10_000), default=0,
@@ -131,8 +156,8 @@ def selection_options(command: Command) -> Command:
                          help="go on with the run in this folder instead"),
             click.option("--fs", multiple=True, default=["ext4"], show_default=True,
                          type=click.Choice(list(FILE_SYSTEMS)), help="may be repeated"),
-            click.option("--target", type=click.Choice(TARGET_NAMES), default=TARGET_NAMES[0],
-                         show_default=True, help="linear is the control arm"),
+            click.option("--target", type=click.Choice(TARGET_NAMES),
+                         help=f"linear is the control arm  [default: {TARGET_NAMES[0]}]"),
             click.option("--pairs", type=_POSITIVE, default=1, show_default=True,
                          help="pairs of guests at work at once"),
             click.option("--shard", callback=parse_shard, default="1/1", metavar="i/n",

@@ -30,7 +30,9 @@ from harness.run.targets import TARGET_NAMES
 )
 @click.option("--fs", type=click.Choice(list(FILE_SYSTEMS)), help="of --workload  [default: ext4]")
 @click.option(
-    "--target", type=click.Choice(TARGET_NAMES), help=f"of --workload  [default: {TARGET_NAMES[0]}]"
+    "--target",
+    metavar="NAME",
+    help=f"of --workload  [default: {TARGET_NAMES[0]}, or that of --kmod]",
 )
 @click.option("--pause", is_flag=True, help="keep the guests until Enter is pressed")
 @machine_options
@@ -85,7 +87,7 @@ def _chosen(
     if workload is not None:
         return {
             "suite": WRITTEN, "workload": workload, "only": (), "fs": (fs or "ext4",),
-            "target": target or TARGET_NAMES[0],
+            "target": target,
         }  # fmt: skip
     if fs is not None or target is not None:
         raise UsageError("--fs and --target go with --workload", hint="a CASE names both itself")

@@ -16,7 +16,7 @@ from ace_workloads.registry import load_suite
 from ace_workloads.suite import Suite
 from harness.build.profile import load_profile
 from harness.cli.known import read_known
-from harness.cli.options import machine_options, selection_options
+from harness.cli.options import kmod_target, machine_options, selection_options
 from harness.errors import UsageError
 from harness.events import EventBus
 from harness.report.console import ConsoleReporter, new_console
@@ -94,6 +94,7 @@ def run_options(**values: Any) -> RunOptions:
     values["duration_s"] = values.pop("duration", None)
     values["fs"] = tuple(dict.fromkeys(values["fs"]))
     values["only"] = tuple(values["only"])
+    values["target"] = kmod_target(values["kmod"], values["target"])
     values["accel"] = AcceleratorChoice(values["accel"])
     values["encryption"] = Encryption(values["encryption"])
     values["guests"] = Guests(values["guests"])

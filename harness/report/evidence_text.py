@@ -17,7 +17,8 @@ _MOST_CONSOLE_LINES = 60
 
 
 _MAKES_A_DIFFERENCE = {
-    "profile": None, "guests": "micro", "encryption": "on", "defect": None, "impostor": None,
+    "kmod": None, "profile": None, "guests": "micro", "encryption": "on", "defect": None,
+    "impostor": None,
     "link_delay_ms": 0,
 }  # fmt: skip
 """Options of a run without which a case may come out another way -> what goes without saying."""

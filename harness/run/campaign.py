@@ -72,7 +72,12 @@ def run_campaign(
     that are ``known`` count, but are no reason for exit code 1.
     InfraError when no guest can be had at all, before any case ran or at the end of the record.
     """
-    with laboratory(options, lambda text: bus.publish(PhaseNote(text))) as lab:
+
+    def say(text: str) -> None:
+        bus.publish(PhaseNote(text))
+
+    with laboratory(options, say) as opened:
+        lab = opened.with_kmod(options, say)
         info = _describe(plan, options, lab)
         with _open(info, options, resumed) as (store, info):
             bus.publish(RunStarted(info, store.path))
@@ -133,6 +138,7 @@ def _describe(plan: Plan, options: RunOptions, lab: Laboratory) -> RunInfo:
             "harness": __version__,
             "python": platform.python_version(),
             "profile": options.profile,
+            **{module.name: str(module) for module in lab.modules},
             **lab.hypervisor.versions(),
         },
         seed=options.seed,

@@ -6,20 +6,23 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.build.cache import content_key
 from harness.build.full import build_full
 from harness.build.image import MicroImage, build_micro
 from harness.build.profile import load_profile
+from harness.build.workshop import BuiltModule
 from harness.config import StateDir, state_dir
 from harness.deadline import Deadline
 from harness.errors import HarnessError
 from harness.guest.agent import Agent
 from harness.run.connection import Connection, broom, connection
 from harness.run.options import AcceleratorChoice, Guests, RunOptions
+from harness.run.outside import build_outside
 from harness.run.pair import PairBuilder
+from harness.target.outside import Outside
 from harness.vm.live import LiveDir, live_dir, sweep
 from harness.vm.ports import Accelerator, Hypervisor, MachineSpec
 
@@ -37,6 +40,9 @@ class Laboratory:
     link: Connection
     image: MicroImage
     accelerator: Accelerator
+    outside: Outside | None = None
+    modules: tuple[BuiltModule, ...] = ()
+    """What was built of a module that does not come with the harness."""
 
     @property
     def hypervisor(self) -> Hypervisor:
@@ -46,6 +52,15 @@ class Laboratory:
     def connection(self) -> str:
         """Address of the hypervisor."""
         return self.link.uri
+
+    def with_kmod(self, options: RunOptions, say: Say) -> Laboratory:
+        """This one with the module of ``--kmod``, if there is one. Errors as of its build."""
+        if options.kmod is None:
+            return self
+        say(f"building the module in {options.kmod}")
+        out = self.live.path / "module"
+        outside, modules = build_outside(options.kmod, options.profile, self.state, out)
+        return replace(self, outside=outside, modules=modules)
 
     def pairs(self, options: RunOptions, consoles: Path | None = None) -> PairBuilder:
         """A builder of pairs for a run with ``options``, their console logs in ``consoles``."""
@@ -59,14 +74,18 @@ class Laboratory:
             link_delay_ms=options.link_delay_ms,
             connect=self.link.channel,
             cable=self.link.cable,
+            outside=self.outside,
         )
 
 
 @contextlib.contextmanager
-def laboratory(options: RunOptions, say: Say) -> Iterator[Laboratory]:
+def laboratory(
+    options: RunOptions, say: Say, folder: LiveDir | None = None
+) -> Iterator[Laboratory]:
     """Clean up after killed runs, build what is missing, connect, choose the accelerator.
 
-    ``say`` is told what takes long. On leaving, every guest of this process is ended.
+    ``say`` is told what takes long, ``folder`` is the live folder of this process if it has one
+    already. On leaving, every guest of this process is ended.
     """
     state = state_dir(options.state_dir)
     if ended := sweep(state):
@@ -75,7 +94,9 @@ def laboratory(options: RunOptions, say: Say) -> Iterator[Laboratory]:
     say(f"building what guest profile {profile.name} needs, unless it is cached")
     build = build_full if options.guests is Guests.FULL else build_micro
     image: MicroImage = build(profile, state, faults=options.defect is not None)
-    with live_dir(state) as live, connection(options.connect, state, live) as link:
+    with contextlib.ExitStack() as stack:
+        live = folder or stack.enter_context(live_dir(state))
+        link = stack.enter_context(connection(options.connect, state, live))
         if link.remote is not None and (left := link.remote.sweep(broom(state))).guests:
             say(f"ended {left.guests} guests that a killed run had left behind there")
         accelerator = choose_accelerator(options.accel, state, live, link, image, say)

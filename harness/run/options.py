@@ -97,6 +97,8 @@ class RunOptions:
     encryption: Encryption = Encryption.ON
     defect: str | None = None
     impostor: Impostor | None = None
+    kmod: Path | None = None
+    """Folder of a module that does not come with the harness, and of its target file."""
     link_delay_ms: int = 0
     """What the primary sends stays in it for so long, and is lost with it."""
     out: Path | None = None

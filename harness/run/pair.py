@@ -17,6 +17,7 @@ from harness.guest.agent import Agent
 from harness.guest.oops import KernelReport, Scanner
 from harness.guest.ports import ByteChannel, SocketChannel
 from harness.proc import NO_SPACE_HINT
+from harness.target.outside import Outside
 from harness.vm.cable import Cable, cable_here
 from harness.vm.domain_xml import SIDE_PORT
 from harness.vm.layer import make_layer
@@ -161,6 +162,8 @@ class PairBuilder:
     """Where the link of the next pair runs."""
     side_channels: bool = False
     """Whether the guests get a second port for an agent."""
+    outside: Outside | None = None
+    """A target that does not come with the harness."""
 
     def boot(self, label: str) -> Pair:
         """Boot both guests; ``label`` makes names unique within the run.

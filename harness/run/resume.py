@@ -27,7 +27,7 @@ _ENUMS: Mapping[str, type[StrEnum]] = {
     "guests": Guests,
     "impostor": Impostor,
 }
-_PATHS = ("out", "state_dir", "workload", "known")
+_PATHS = ("out", "state_dir", "workload", "known", "kmod")
 # What one invocation was told to do before it ends says nothing about the next.
 _ONCE = ("time_budget_s", "time_limit_s", "max_findings", "fail_fast", "keep_pair")
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from harness.build.image import MicroImage
 from harness.errors import UsageError
 from harness.run.options import Encryption, RunOptions
@@ -10,7 +12,9 @@ from harness.run.pair import BACKUP_ADDRESS, PRIMARY_ADDRESS
 from harness.target.base import Target
 from harness.target.cluster import ClusterTarget
 from harness.target.drbd import PROTOCOLS, DrbdTarget
+from harness.target.file import TargetFile
 from harness.target.linear import LinearTarget
+from harness.target.outside import Outside, OutsideTarget
 from harness.target.rollbaccine import RollbaccineTarget, check_defect
 from harness.target.rollbaccine_cluster import RollbaccineCluster
 
@@ -25,7 +29,9 @@ def check_target(options: RunOptions) -> None:
 
     To be called before anything is built: what would have no effect must not look tested.
     """
-    if options.target not in TARGET_NAMES:
+    if options.kmod is not None:
+        _check_outside(options.kmod, options.target)
+    elif options.target not in TARGET_NAMES:
         raise _unknown(options.target)
     check_defect(options.defect)
     if options.defect is not None and options.target != RollbaccineTarget.name:
@@ -38,13 +44,32 @@ def check_target(options: RunOptions) -> None:
                 raise _no_effect(name.replace("_", "-"), options, "it has no backup")
 
 
+def _check_outside(kmod: Path, target: str) -> None:
+    named = TargetFile.load(kmod)
+    if named.name in TARGET_NAMES:
+        raise UsageError(
+            f"target file {named.path}: the name {named.name} is taken",
+            hint=f"taken are {', '.join(TARGET_NAMES)}",
+        )
+    if named.name != target:
+        raise UsageError(f"target {target} is not the one in {kmod}, which is {named.name}")
+
+
 def make_target(
-    name: str, image: MicroImage, defect: str | None = None, *, encryption: bool = True
+    name: str,
+    image: MicroImage,
+    defect: str | None = None,
+    *,
+    encryption: bool = True,
+    outside: Outside | None = None,
 ) -> Target:
     """A fresh driver of the target ``name``; UsageError when there is none, or no such defect.
 
-    ``defect`` and ``encryption`` are for the module's own target only.
+    ``defect`` and ``encryption`` are for the module's own target only, ``outside`` is a target that
+    does not come with the harness.
     """
+    if outside is not None and name == outside.file.name:
+        return OutsideTarget(outside, (PRIMARY_ADDRESS, BACKUP_ADDRESS))
     if name == LinearTarget.name:
         return LinearTarget()
     if name == RollbaccineTarget.name:

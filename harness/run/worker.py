@@ -343,7 +343,10 @@ class Worker:
         defect = self._options.defect if target_name != CONTROL else None
         impostor = self._options.impostor if target_name != CONTROL else None
         encrypted = self._options.encryption is Encryption.ON
-        target = make_target(target_name, self._builder.image, defect, encryption=encrypted)
+        target = make_target(
+            target_name, self._builder.image, defect, encryption=encrypted,
+            outside=self._builder.outside,
+        )  # fmt: skip
         bench = Bench(pair, target, fs, impostor is not None)
         bench.set_up()
         self._ready = True

@@ -23,12 +23,13 @@ from pathlib import Path
 from harness import proc
 from harness.config import StateDir
 from harness.deadline import Deadline
-from harness.errors import InfraError
+from harness.errors import InfraError, UsageError
 from harness.vm.orphans import end_qemu
 
 _LOCK = "owner.lock"
 _REGISTRY = ".lock"
 _SHORT = "short-path"
+_NAME = "name"
 _SWEEP_TIMEOUT_S = 120
 # sun_path holds 108 bytes; libvirt appends /lib/qemu/domain-N-NAME/monitor.sock to its root.
 _LONGEST_ROOT = 50
@@ -69,6 +70,36 @@ def live_dir(state: StateDir) -> Iterator[LiveDir]:
         yield LiveDir(path, owner)
 
 
+def claim_name(state: StateDir, live: LiveDir, name: str) -> None:
+    """Let others find this process by ``name``. UsageError when a running one has it already."""
+    real = state.live / live.owner
+    with _registry(state):
+        if _named(state, name) is not None:
+            raise UsageError(f"there is a {name!r} already")
+        try:
+            (real / _NAME).write_text(name, encoding="utf-8")
+        except OSError as error:
+            raise _cannot_make(real / _NAME, error) from error
+
+
+def find_name(state: StateDir, name: str) -> LiveDir | None:
+    """The folder of the running process that claimed ``name``."""
+    if not state.live.is_dir():
+        return None
+    with _registry(state):
+        return _named(state, name)
+
+
+def _named(state: StateDir, name: str) -> LiveDir | None:
+    """As of ``find_name``; call it with no folder being made meanwhile."""
+    for path in sorted(state.live.glob(f"*/{_NAME}")):
+        with contextlib.suppress(OSError):
+            real = path.parent
+            if path.read_text(encoding="utf-8") == name and not _is_stale(real):
+                return LiveDir(_given_short(real) or real, real.name)
+    return None
+
+
 @contextlib.contextmanager
 def _registry(state: StateDir) -> Iterator[None]:
     """One process at a time makes and claims its folder, or removes those of dead ones.
@@ -103,9 +134,18 @@ def _short(real: Path, owner: str) -> Path:
     return link
 
 
+def _given_short(real: Path) -> Path | None:
+    """The short link to ``real``, if it was given one."""
+    try:
+        return Path((real / _SHORT).read_text(encoding="utf-8"))
+    except OSError:
+        return None
+
+
 def _remove(real: Path) -> None:
-    with contextlib.suppress(OSError):
-        Path((real / _SHORT).read_text(encoding="utf-8")).unlink()
+    if (short := _given_short(real)) is not None:
+        with contextlib.suppress(OSError):
+            short.unlink()
     with contextlib.suppress(OSError):
         for path in real.iterdir():
             if path.is_dir() and not path.is_symlink():
@@ -168,9 +208,8 @@ def sweep(state: StateDir) -> int:
 
 
 def _end_guests(path: Path) -> int:
-    names = [path]
-    with contextlib.suppress(OSError):
-        names.append(Path((path / _SHORT).read_text(encoding="utf-8")))
+    short = _given_short(path)
+    names = [path] if short is None else [path, short]
     deadline = Deadline.after(_SWEEP_TIMEOUT_S, f"guests that a killed run left in {path}")
     try:
         return end_qemu(names, deadline)

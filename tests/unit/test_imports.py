@@ -30,6 +30,7 @@ LIBRARIES = {
         "harness/report/console.py",
         "harness/report/finding_tables.py",
         "harness/cli/suites.py",
+        "harness/cli/pair_view.py",
     ),
     # Python's own, but there is one wrapper around it.
     "subprocess": ("harness/proc.py",),

@@ -81,12 +81,18 @@ class FakeLaboratory:
     image = IMAGE
     accelerator = Accelerator.TCG
     connection = "fake:///memory"
+    modules = ()
 
     def __init__(self, rig: Rig) -> None:
         self.hypervisor = rig.world.hypervisor
         self.live = LiveDir(rig.folder, "0ddba11")
         self.state = StateDir(rig.folder)
         self._rig = rig
+
+    def with_kmod(self, asked: RunOptions, say: object) -> FakeLaboratory:
+        assert asked.kmod is None
+        del say
+        return self
 
     def pairs(self, asked: RunOptions, consoles: Path | None = None) -> PairBuilder:
         del asked, consoles
