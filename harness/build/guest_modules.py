@@ -16,6 +16,7 @@ ON_DEMAND = {
     "btrfs": ("btrfs",),
     "drbd": ("drbd",),
     "delay": ("sch_netem",),
+    "layers": ("overlay",),
 }
 # What the root disk of a full guest is mounted with.
 ROOT = (*BOOT, "ext4")

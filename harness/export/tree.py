@@ -106,10 +106,15 @@ def _tests(
         yield build_test(f"{number + 1:0{width}d}", held)
 
 
+def common_files() -> dict[str, str]:
+    """Name below ``common/`` -> text of what all tests share."""
+    files = resources.files("harness.export") / "files"
+    return {name: (files / name).read_text(encoding="utf-8") for name in COMMON}
+
+
 def _write_common(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name in COMMON:
-        text = (resources.files("harness.export") / "files" / name).read_text(encoding="utf-8")
+    for name, text in common_files().items():
         _write(folder / name, text)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from harness.guest.protocol import ProtocolError, decode_bytes, decode_word
-from harness.model.content import encode
+from harness.model.content import encode, restate_filled
 from harness.model.device import DeviceDigest
 from harness.model.evidence import ToolResult
 from harness.model.load import Contents, Damaged, Held, Version
@@ -110,8 +110,10 @@ def tool_result(ok: bool, status: int, payload: bytes) -> ToolResult:
     return ToolResult(ok, status, payload.decode("utf-8", "backslashreplace"))
 
 
-def parse_tree(payload: bytes, lines: Sequence[int]) -> Tree:
+def parse_tree(payload: bytes, lines: Sequence[int], filling: Sequence[int] = ()) -> Tree:
     """Reply of ``tree``, content told apart by the workload ``lines`` that write.
+
+    Those of them that are ``filling`` have stored bytes as a test of xfstests does.
 
     A name that readdir yielded twice is kept under a second key that says so, with an error.
     ``ProtocolError`` when malformed.
@@ -132,7 +134,7 @@ def parse_tree(payload: bytes, lines: Sequence[int]) -> Tree:
             at += length + 1 if length else 0
             if at > len(payload):
                 raise ProtocolError(f"content of {words[1]} is cut short")
-        _add(entries, _with_content(_entry(words), raw, lines))
+        _add(entries, _with_content(_entry(words), raw, lines, filling))
     return Tree(entries)
 
 
@@ -146,10 +148,13 @@ def _add(entries: dict[str, Entry], entry: Entry) -> None:
     entries[path] = entry
 
 
-def _with_content(entry: Entry, raw: bytes | None, lines: Sequence[int]) -> Entry:
+def _with_content(
+    entry: Entry, raw: bytes | None, lines: Sequence[int], filling: Sequence[int]
+) -> Entry:
     """The agent sends the content or its digest; who has the content has the digest as well."""
     if raw is None:
         return entry
+    raw = restate_filled(raw, filling)
     digest = blake2b(raw, digest_size=_DIGEST_BYTES).hexdigest()
     return replace(entry, content=encode(raw, lines), digest=digest)
 

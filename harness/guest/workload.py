@@ -42,6 +42,11 @@ def writing_lines(steps: Sequence[Step]) -> tuple[int, ...]:
     return tuple(n for n, step in enumerate(steps, start=1) if step.verb in _WRITES)
 
 
+def mapped_lines(steps: Sequence[Step]) -> tuple[int, ...]:
+    """Numbers of the lines that store data through a mapping."""
+    return tuple(n for n, step in enumerate(steps, start=1) if step.verb is Verb.MMAPWRITE)
+
+
 def _arguments(step: Step) -> list[str]:
     name = _name(step.path)
     mode = f"{step.mode:04o}"

@@ -10,11 +10,13 @@ told apart, byte for byte, into zeros, data of a known write at its right place,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 RECORD_BYTES = 32
+_PAGE_BYTES = 4096
 ZERO = 0
 """``Segment.line`` of a run of zero bytes (line numbers start at 1)."""
 RAW = -1
@@ -81,6 +83,26 @@ def encode(raw: bytes, lines: Sequence[int]) -> Content:
         found.append(Segment(length, line, raw[at:end] if line == RAW else b""))
         at = end
     return _absorb_coincidences(found, raw)
+
+
+def restate_filled(raw: bytes, lines: Sequence[int]) -> bytes:
+    """``raw`` with what the tests of xfstests store through a mapping as record streams.
+
+    The program they use can only fill: page ``p`` of the file, as far as line ``n`` stores to it,
+    holds the byte 1 + (17 n + p) mod 251. A run shorter than a record is left as it is, since the
+    streams have such runs too.
+    """
+    if not lines:
+        return raw
+    restated = bytearray(raw)
+    for start in range(0, len(raw), _PAGE_BYTES):
+        page = raw[start : start + _PAGE_BYTES]
+        for line in lines:
+            fill = bytes([1 + (17 * line + start // _PAGE_BYTES) % 251])
+            for run in re.finditer(b"%b{%d,}" % (re.escape(fill), RECORD_BYTES), page):
+                at, end = start + run.start(), start + run.end()
+                restated[at:end] = pattern(line, at, end - at)
+    return bytes(restated)
 
 
 def decode(content: Content) -> bytes:

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ace_workloads.ops import Step
@@ -37,7 +37,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Devices:
+class Devices:
     """Both devices after a case; None where that was not looked at."""
 
     primary: DeviceDigest | None = None
@@ -48,6 +48,9 @@ class _Devices:
 
 class Bench:
     """A target of one size with a prepared file system; every case starts from that file system."""
+
+    by_xfstests = False
+    """Whether programs that its tests use carry out the steps, rather than the agent."""
 
     def __init__(self, pair: Pair, target: Target, fs: FileSystem, impostor: bool = False) -> None:
         self.pair = pair
@@ -78,7 +81,7 @@ class Bench:
         GuestLostError when a guest dies or stays silent, AgentError when a step of the harness's
         own (not of the workload) fails in a guest.
         """
-        self._begin()
+        self.begin()
         script = scripts.workload_script(self.fs, self.target, steps)
         # What the backup has to do, in order, while the primary does something else.
         with ThreadPoolExecutor(1, thread_name_prefix="backup") as backup:
@@ -92,7 +95,7 @@ class Bench:
             def on_checkpoint(event: CheckpointEvent) -> bool:
                 # The backup is free again before the primary is stopped for it.
                 settle()
-                pending.append(self._crash(event, steps, deadline, backup))
+                pending.append(self.crash(event, steps, deadline, backup))
                 return True
 
             began_s = self._now()
@@ -106,28 +109,29 @@ class Bench:
                     self.pair.primary.agent.require(failed)
             devices = self._compare(deadline, backup)
             settle()
-        return self._observation(devices, tuple(crashes), errors)
+        return self.observation(devices, tuple(crashes), errors)
 
     def exercise(self, exercise: Exercise, deadline: Deadline) -> Observation:
         """Write the device as ``exercise`` says, without a crash. Errors as of ``run``."""
-        self._begin()
+        self.begin()
         started = time.perf_counter()
         result = self.pair.primary.agent.run_script(exercise.script(self.target), deadline)
         self._phases["ops"] += time.perf_counter() - started
         errors = observe.exercise_errors(result)
         # One that ended early has flushed nothing: what it wrote last may still be on its way.
-        devices = _Devices()
+        devices = Devices()
         if not errors:
             with ThreadPoolExecutor(1, thread_name_prefix="backup") as backup:
                 devices = self._compare(deadline, backup)
-        return self._observation(devices, (), errors)
+        return self.observation(devices, (), errors)
 
-    def _observation(
+    def observation(
         self,
-        devices: _Devices,
+        devices: Devices,
         crashes: tuple[CrashEvidence, ...],
         errors: tuple[tuple[int, str], ...],
     ) -> Observation:
+        """What was seen of the case that has begun, with the kernel reports of both guests."""
         evidence = CaseEvidence(
             crashes=crashes,
             step_errors=errors,
@@ -143,7 +147,7 @@ class Bench:
         )
         return Observation(evidence, dict(self._phases))
 
-    def _crash(
+    def crash(
         self,
         event: CheckpointEvent,
         steps: Sequence[Step],
@@ -172,7 +176,9 @@ class Bench:
 
         def evidence() -> CrashEvidence:
             look = last if looking is None else looking.result()
-            return observe.crash_evidence(seen, look, self.target, self.fs, steps)
+            return observe.crash_evidence(
+                seen, look, self.target, self.fs, steps, by_xfstests=self.by_xfstests
+            )
 
         return evidence
 
@@ -225,10 +231,10 @@ class Bench:
             return True
         return observe.undisturbed(self.target, snapshot, after)
 
-    def _compare(self, deadline: Deadline, other: ThreadPoolExecutor) -> _Devices:
+    def _compare(self, deadline: Deadline, other: ThreadPoolExecutor) -> Devices:
         """Digests of both devices after the case, and where they differ."""
         if not self.target.replicated:
-            return _Devices()
+            return Devices()
         began_s = self._now()
         # The primary goes on: what it acknowledged last may arrive later.
         status = self.pair.primary.agent.run_script(self.target.status_lines(), deadline)
@@ -240,25 +246,30 @@ class Bench:
             deadline,
             other,
         )
-        mine, theirs = observe.device_digest(primary), observe.device_digest(backup)
-        differing: tuple[int, ...] | None = None
-        notes: tuple[BlockNote, ...] = ()
-        if mine is not None and theirs is not None and mine != theirs:
-            maps = self._on_both(
-                scripts.blockmap_script(self.target.mount_device, self.fs),
-                scripts.blockmap_script(self.target.inspect_device, self.fs),
-                deadline,
-                other,
-            )
-            found = observe.blocks_that_differ(*maps)
-            differing = found if found is None else found[:_MOST_BLOCKS]
-            notes = self._notes(differing or (), deadline, other)
+        devices = self.explained(
+            Devices(observe.device_digest(primary), observe.device_digest(backup)), deadline, other
+        )
         ended_s = self._now()
         self._phases["compare"] += ended_s - began_s
         self._moments += [
             Moment(guest, "compare", began_s, ended_s) for guest in ("primary", "backup")
         ]
-        return _Devices(mine, theirs, differing, notes)
+        return devices
+
+    def explained(self, seen: Devices, deadline: Deadline, other: ThreadPoolExecutor) -> Devices:
+        """``seen``, with where the devices differ if they do."""
+        if seen.primary is None or seen.backup is None or seen.primary == seen.backup:
+            return seen
+        maps = self._on_both(
+            scripts.blockmap_script(self.target.mount_device, self.fs),
+            scripts.blockmap_script(self.target.inspect_device, self.fs),
+            deadline,
+            other,
+        )
+        found = observe.blocks_that_differ(*maps)
+        differing = found if found is None else found[:_MOST_BLOCKS]
+        notes = self._notes(differing or (), deadline, other)
+        return replace(seen, differing=differing, notes=notes)
 
     def _notes(
         self, differing: Sequence[int], deadline: Deadline, other: ThreadPoolExecutor
@@ -307,7 +318,8 @@ class Bench:
         mine = self.pair.primary.agent.run_script(primary, deadline)
         return mine, theirs.result()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """A case begins now."""
         self._phases = defaultdict(float)
         self._began = time.perf_counter()
         self._moments = []

@@ -21,7 +21,7 @@ from harness.guest.replies import (
     parse_tree,
     tool_result,
 )
-from harness.guest.workload import writing_lines
+from harness.guest.workload import mapped_lines, writing_lines
 from harness.model.device import DeviceDigest
 from harness.model.evidence import CrashEvidence, Drain, Moment, ToolResult
 from harness.model.tree import Tree
@@ -152,18 +152,28 @@ class Crash:
 
 
 def crash_evidence(
-    crash: Crash, inspection: ScriptResult, target: Target, fs: FileSystem, steps: Sequence[Step]
+    crash: Crash,
+    inspection: ScriptResult,
+    target: Target,
+    fs: FileSystem,
+    steps: Sequence[Step],
+    *,
+    by_xfstests: bool = False,
 ) -> CrashEvidence:
-    """What one crash point showed; parts that could not be had are None."""
+    """What one crash point showed; parts that could not be had are None.
+
+    ``by_xfstests`` says who ran the steps: there, what is stored through a mapping looks different.
+    """
     lines = writing_lines(steps)
+    filling = mapped_lines(steps) if by_xfstests else ()
     results = inspection.results
     return CrashEvidence(
         checkpoint=crash.event.checkpoint,
         line=crash.event.line,
-        live=_tree(_find(crash.event.results, "tree"), lines),
+        live=_tree(_find(crash.event.results, "tree"), lines, filling),
         drain=_drain(target, crash) if target.replicated else None,
         mount=_tool(_find(results, "mount")),
-        recovered=_tree(_find(results, "tree"), lines),
+        recovered=_tree(_find(results, "tree"), lines, filling),
         fsck=_fsck(_find(results, "exec"), fs),
         probe=_tool(_find(results, "probe")),
     )
@@ -201,10 +211,12 @@ def _find(results: Sequence[CommandResult], *commands: str) -> CommandResult | N
     return None
 
 
-def _tree(result: CommandResult | None, lines: Sequence[int]) -> Tree | None:
+def _tree(
+    result: CommandResult | None, lines: Sequence[int], filling: Sequence[int]
+) -> Tree | None:
     if result is None or not result.ok:
         return None
-    return parse_tree(result.payload, lines)
+    return parse_tree(result.payload, lines, filling)
 
 
 def _tool(result: CommandResult | None) -> ToolResult | None:
