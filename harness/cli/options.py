@@ -11,15 +11,18 @@ from typing import Any
 import click
 
 from harness.build.profile import DEFAULT_PROFILE
+from harness.build.xfstests import ENVIRONMENT
 from harness.errors import UsageError
 from harness.run.filesystems import FILE_SYSTEMS
 from harness.run.options import (
     DEFAULT_BOOT_TIMEOUT_S,
+    DEFAULT_BUNDLE,
     DEFAULT_CONFIRM,
     DEFAULT_HEARTBEAT_S,
     DEFAULT_TIMEOUT_S,
     AcceleratorChoice,
     Encryption,
+    Engine,
     Guests,
     Impostor,
 )
@@ -120,6 +123,15 @@ def machine_options(command: Command) -> Command:
                          help="auto uses KVM only if a guest is seen to boot on it"),
             click.option("--connect", metavar="URI",
                          help="libvirt connection  [default: the embedded driver]"),
+            click.option("--engine", type=click.Choice([e.value for e in Engine]),
+                         default=Engine.NATIVE.value, show_default=True,
+                         help="who carries out the workloads: the guest's agent, or xfstests"),
+            click.option("--xfstests", type=click.Path(path_type=Path, resolve_path=True),
+                         metavar="DIR", envvar=ENVIRONMENT, show_envvar=True,
+                         help="a built xfstests tree, for --engine xfstests"),
+            click.option("--bundle", type=click.IntRange(1, 1000), default=DEFAULT_BUNDLE,
+                         show_default=True, metavar="N",
+                         help="xfstests: N workloads are one test"),
             click.option("--encryption", type=click.Choice([e.value for e in Encryption]),
                          default=Encryption.ON.value, show_default=True,
                          help="off: the target has no key and does not authenticate either"),

@@ -15,6 +15,7 @@ from ace_workloads.errors import SuiteError
 from ace_workloads.registry import load_suite
 from ace_workloads.suite import Suite
 from harness.build.profile import load_profile
+from harness.build.xfstests import ENVIRONMENT, look_at_tree
 from harness.cli.known import read_known
 from harness.cli.options import kmod_target, machine_options, selection_options
 from harness.errors import UsageError
@@ -32,6 +33,7 @@ from harness.run.options import (
     DEFAULT_TIMEOUT_S,
     AcceleratorChoice,
     Encryption,
+    Engine,
     Guests,
     Impostor,
     RunOptions,
@@ -45,6 +47,8 @@ _TIMEOUTS = {
     "boot_timeout_s": DEFAULT_BOOT_TIMEOUT_S,
     "heartbeat_s": DEFAULT_HEARTBEAT_S,
 }
+
+_NATIVE_ONLY = (written.SUITE, exercises.SUITE, schedule.SUITE)
 
 
 @click.command()
@@ -98,6 +102,8 @@ def run_options(**values: Any) -> RunOptions:
     values["accel"] = AcceleratorChoice(values["accel"])
     values["encryption"] = Encryption(values["encryption"])
     values["guests"] = Guests(values["guests"])
+    values["engine"] = Engine(values["engine"])
+    values["xfstests"] = xfstests_tree(values["engine"], values["xfstests"])
     values["impostor"] = Impostor(values["impostor"]) if values["impostor"] else None
     patience = load_profile(values["profile"]).patience
     for name, default in _TIMEOUTS.items():
@@ -109,8 +115,29 @@ def run_options(**values: Any) -> RunOptions:
     return options
 
 
+def xfstests_tree(engine: Engine, path: Path | None) -> Path | None:
+    """The tree that is needed, looked at before anything is built; None where none is."""
+    if engine is Engine.NATIVE:
+        return None
+    if path is None:
+        raise UsageError(
+            "--engine xfstests needs an xfstests tree",
+            hint=f"--xfstests DIR, or {ENVIRONMENT}=DIR: a tree that was built, or installed",
+        )
+    return look_at_tree(path).path
+
+
 def make_plan(options: RunOptions) -> Plan:
     """The cases to run; UsageError when the suite, or a case named, does not exist."""
+    if options.engine is Engine.XFSTESTS and options.guests is Guests.FULL:
+        raise UsageError(
+            "--engine xfstests brings the root tree of the profile along",
+            hint="leave --guests full out",
+        )
+    if options.engine is Engine.XFSTESTS and options.suite in _NATIVE_ONLY:
+        raise UsageError(
+            f"suite {options.suite} is run by the agent only", hint="leave --engine out"
+        )
     if options.suite == written.SUITE:
         return written.WrittenPlan(options)
     if options.suite == exercises.SUITE:

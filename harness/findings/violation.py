@@ -110,6 +110,7 @@ VIOLATION_OF: Mapping[str, Violation] = MappingProxyType(
         Rule.LOAD_PREFIX: Violation.DISORDER,
         Rule.ATTR_NLINK: Violation.INCONSISTENT,
         Rule.FSCK: Violation.INCONSISTENT,
+        Rule.CASE_CHECK: Violation.INCONSISTENT,
         Rule.PROBE: Violation.INCONSISTENT,
         Rule.LOAD_READ: Violation.IO_ERROR,
         Rule.ROUND_WORKS: Violation.REFUSED,

@@ -204,6 +204,7 @@ def _evidence_out(evidence: CaseEvidence) -> _Json:
             moments=[_moment_out(moment) for moment in evidence.moments],
             block_notes=[[n.block, n.holds, n.difference] for n in evidence.block_notes],
             console=_lines_out(evidence.console),
+            complaints=list(evidence.complaints),
         )
         | _present(
             primary_device=_optional(_device_out, evidence.primary_device),
@@ -226,6 +227,7 @@ def _evidence_in(value: _Json) -> CaseEvidence:
         block_notes=tuple(BlockNote(*note) for note in value.get("block_notes", ())),
         console=_lines_in(value.get("console", {})),
         round=_optional(round_in, value.get("round")),
+        complaints=tuple(value.get("complaints", ())),
     )
 
 

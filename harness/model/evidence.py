@@ -102,3 +102,6 @@ class CaseEvidence:
     """On the first of ``differing_blocks``."""
     moments: tuple[Moment, ...] = ()
     """Of both guests, in no order; not kept for a case that passed."""
+    complaints: tuple[str, ...] = ()
+    """Where xfstests ran it: what its output has of it that should not be there, failed steps
+    aside."""

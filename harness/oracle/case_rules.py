@@ -37,6 +37,13 @@ def judge_steps(steps: Sequence[Step], evidence: CaseEvidence) -> Iterator[Check
         yield passed(Rule.STEPS_ERRNO, "", f"{len(evidence.step_errors)} failing steps")
 
 
+def judge_complaints(evidence: CaseEvidence) -> Iterator[Check]:
+    """Where xfstests ran the case, its ``check`` has nothing to say against it."""
+    for complaint in evidence.complaints:
+        message = "xfstests reports a failure of its own"
+        yield failed(Rule.CASE_CHECK, "", "nothing", complaint, message)
+
+
 def judge_devices(evidence: CaseEvidence) -> Iterator[Check]:
     """After everything was drained the two devices hold the same bytes."""
     devices = evidence.primary_device, evidence.backup_device

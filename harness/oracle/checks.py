@@ -12,7 +12,12 @@ from ace_workloads.ops import Step, Verb
 from harness.model.evidence import CaseEvidence, CrashEvidence, ToolResult
 from harness.model.tree import Tree
 from harness.model.verdict import Check, Verdict
-from harness.oracle.case_rules import judge_console, judge_devices, judge_steps
+from harness.oracle.case_rules import (
+    judge_complaints,
+    judge_console,
+    judge_devices,
+    judge_steps,
+)
 from harness.oracle.expect import Expectation, Fs
 from harness.oracle.inode_rules import judge_objects
 from harness.oracle.live_rules import live_differences
@@ -52,6 +57,7 @@ def judge_case(
         return tuple(checks)
     checks += _guarded(Rule.STEPS_ERRNO, lambda: judge_steps(steps, evidence))
     checks += _guarded(Rule.CASE_CRASHES, lambda: _crash_points(steps, evidence))
+    checks += _guarded(Rule.CASE_CHECK, lambda: judge_complaints(evidence))
     for crash in evidence.crashes:
         checks += judge_crash(steps, fs, crash, replicated=replicated)
     if replicated:

@@ -14,6 +14,7 @@ class Rule(StrEnum):
     LIVE_MODEL = "live/model"
     STEPS_ERRNO = "steps/errno"
     CASE_CRASHES = "case/crashes"
+    CASE_CHECK = "case/check"
     PROMISE_ANY = "promise/any"
     PROMISE_NEW = "promise/new"
     NAME_PERSISTED = "name/persisted"

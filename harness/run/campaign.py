@@ -41,10 +41,11 @@ from harness.run.confirm import Confirmations
 from harness.run.endurance.schedule import SUITE
 from harness.run.endurance.worker import RoundWorker
 from harness.run.laboratory import Laboratory, laboratory
-from harness.run.options import RunOptions
-from harness.run.plan import Plan
+from harness.run.options import Engine, RunOptions
+from harness.run.plan import Case, Plan
 from harness.run.resume import differences
 from harness.run.worker import Worker
+from harness.run.xfstests.worker import CheckWorker
 
 _POLL_S = 0.2
 _clock = time.monotonic
@@ -139,6 +140,7 @@ def _describe(plan: Plan, options: RunOptions, lab: Laboratory) -> RunInfo:
             "python": platform.python_version(),
             "profile": options.profile,
             **{module.name: str(module) for module in lab.modules},
+            **({"xfstests": lab.xfstests} if lab.xfstests else {}),
             **lab.hypervisor.versions(),
         },
         seed=options.seed,
@@ -181,7 +183,7 @@ class _Campaign:
     def work(self, lab: Laboratory, plan: Plan, before_end: Callable[[], None] | None) -> None:
         """Let every worker take cases until there are none left, or somebody says stop."""
         builder = lab.pairs(self._options, self._store.new_folder("consoles"))
-        kind = RoundWorker if self._info.suite == SUITE else Worker
+        kind = self._kind_of_worker()
         share = (self._bus.publish, self._in_a_hurry, Confirmations())
         workers = [
             kind(number, builder, self._options, *share) for number in range(self._options.pairs)
@@ -205,6 +207,11 @@ class _Campaign:
                 worker.close()
             for thread in threads:
                 thread.join()
+
+    def _kind_of_worker(self) -> type[Worker]:
+        if self._info.suite == SUITE:
+            return RoundWorker
+        return CheckWorker if self._options.engine is Engine.XFSTESTS else Worker
 
     def _run_over(self, workers: Sequence[Worker]) -> bool:
         """Whether the time of the whole run is up: nothing is waited for any more."""
@@ -246,12 +253,18 @@ class _Campaign:
 
     def _serve(self, worker: Worker, plan: Plan, end: threading.Event) -> None:
         try:
-            while not self._ends() and (case := plan.take()) is not None:
-                result = worker.run(case)
-                if result.infra_error is not None and self._abandoned.is_set():
-                    # Its guests were taken away from it: that says nothing about the case.
-                    return
-                self._record(result, worker.number)
+
+            def take() -> Case | None:
+                return None if self._ends() else plan.take()
+
+            while (case := take()) is not None:
+                for result in worker.results(case, take):
+                    if result.infra_error is not None and self._abandoned.is_set():
+                        # Its guests were taken away from it: that says nothing about the case.
+                        return
+                    self._record(result, worker.number)
+                    if self._ends():
+                        break
         except Exception as error:
             if self._abandoned.is_set() and isinstance(error, InfraError):
                 return

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _MIB = 1 << 20
 
@@ -54,5 +54,12 @@ BTRFS = FileSystem(
     fsck=("/bin/btrfs", "check", "--readonly"),
 )
 FILE_SYSTEMS = {fs.name: fs for fs in (EXT4, XFS, BTRFS)}
+# Where xfstests makes it: with less than 256 MiB it would ask for a btrfs of another kind.
+CHECKED = {
+    "ext4": replace(EXT4, device_bytes=16 * _MIB),
+    "xfs": XFS,
+    "btrfs": replace(BTRFS, device_bytes=256 * _MIB),
+}
+"""The file systems as they are for workloads that xfstests runs."""
 # No file system: cases that write the device itself.
 RAW = FileSystem(name="raw", device_bytes=32 * _MIB, mkfs=(), mount_options="", fsck=())

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.build.cache import content_key
+from harness.build.disk import build_root_disk
 from harness.build.full import build_full
 from harness.build.image import MicroImage, build_micro
-from harness.build.profile import load_profile
+from harness.build.profile import Profile, load_profile
 from harness.build.workshop import BuiltModule
+from harness.build.xfstests import look_at_tree, pack_tree
 from harness.config import StateDir, state_dir
 from harness.deadline import Deadline
 from harness.errors import HarnessError
@@ -22,6 +24,7 @@ from harness.run.connection import Connection, broom, connection
 from harness.run.options import AcceleratorChoice, Guests, RunOptions
 from harness.run.outside import build_outside
 from harness.run.pair import PairBuilder
+from harness.run.xfstests import site
 from harness.target.outside import Outside
 from harness.vm.live import LiveDir, live_dir, sweep
 from harness.vm.ports import Accelerator, Hypervisor, MachineSpec
@@ -43,6 +46,10 @@ class Laboratory:
     outside: Outside | None = None
     modules: tuple[BuiltModule, ...] = ()
     """What was built of a module that does not come with the harness."""
+    layers: tuple[Path, ...] = ()
+    """Disks for a primary that runs xfstests: root tree, and xfstests."""
+    xfstests: str = ""
+    """Version of the latter."""
 
     @property
     def hypervisor(self) -> Hypervisor:
@@ -75,6 +82,9 @@ class Laboratory:
             connect=self.link.channel,
             cable=self.link.cable,
             outside=self.outside,
+            memory_mib=site.MEMORY_MIB if self.layers else 0,
+            primary_disks=self.layers,
+            spare_bytes=site.TEST_DISK_BYTES if self.layers else 0,
         )
 
 
@@ -94,13 +104,22 @@ def laboratory(
     say(f"building what guest profile {profile.name} needs, unless it is cached")
     build = build_full if options.guests is Guests.FULL else build_micro
     image: MicroImage = build(profile, state, faults=options.defect is not None)
+    layers, version = _layers(options, profile, state)
     with contextlib.ExitStack() as stack:
         live = folder or stack.enter_context(live_dir(state))
         link = stack.enter_context(connection(options.connect, state, live))
         if link.remote is not None and (left := link.remote.sweep(broom(state))).guests:
             say(f"ended {left.guests} guests that a killed run had left behind there")
         accelerator = choose_accelerator(options.accel, state, live, link, image, say)
-        yield Laboratory(state, live, link, image, accelerator)
+        yield Laboratory(state, live, link, image, accelerator, layers=layers, xfstests=version)
+
+
+def _layers(options: RunOptions, profile: Profile, state: StateDir) -> tuple[tuple[Path, ...], str]:
+    """The disks for xfstests, and its version; nothing where the agent runs the workloads."""
+    if options.xfstests is None:
+        return (), ""
+    tree = look_at_tree(options.xfstests)
+    return (build_root_disk(profile, state), pack_tree(tree, state)), tree.version
 
 
 def choose_accelerator(

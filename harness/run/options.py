@@ -48,6 +48,20 @@ class Guests(StrEnum):
     """The distribution with its own init, for what needs more, or a person who logs in."""
 
 
+class Engine(StrEnum):
+    """Who carries out the steps of a workload."""
+
+    NATIVE = "native"
+    """The guest's agent, by system calls."""
+    XFSTESTS = "xfstests"
+    """``check`` of an xfstests tree, and the programs that its tests use."""
+
+
+DEFAULT_BUNDLE = 25
+"""Starting ``check``, and each test of it, takes several seconds in an emulated guest; a workload
+less than one. What a test leaves undone when one of its workloads fails is begun again."""
+
+
 class Encryption(StrEnum):
     """Whether the target encrypts and authenticates what it stores and sends."""
 
@@ -94,6 +108,11 @@ class RunOptions:
     """A guest that gives no sign of life for so long is hung; 0: none are asked for."""
     time_limit_s: float | None = None
     """The run ends so long after its start, whatever is under way; that is left as well."""
+    engine: Engine = Engine.NATIVE
+    xfstests: Path | None = None
+    """The tree, for that engine."""
+    bundle: int = DEFAULT_BUNDLE
+    """How many workloads are one test of it."""
     encryption: Encryption = Encryption.ON
     defect: str | None = None
     impostor: Impostor | None = None

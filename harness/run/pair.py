@@ -164,6 +164,10 @@ class PairBuilder:
     """Whether the guests get a second port for an agent."""
     outside: Outside | None = None
     """A target that does not come with the harness."""
+    primary_disks: tuple[Path, ...] = ()
+    """Further disks of the primary, ``vdc`` and on, which it only reads."""
+    spare_bytes: int = 0
+    """Size of one more disk of the primary, after those, that is its own; 0: none."""
 
     def boot(self, label: str) -> Pair:
         """Boot both guests; ``label`` makes names unique within the run.
@@ -250,7 +254,11 @@ class PairBuilder:
             side_channel=folder / f"{role}-1.sock" if self.side_channels else None,
             owner=self.live.owner,
             memory_mib=max(self.memory_mib, self.image.memory_mib),
-            disks=(*disks, *self._root_disks(folder, role)),
+            disks=(
+                *disks,
+                *self._root_disks(folder, role),
+                *(self._further_disks(folder) if primary else ()),
+            ),
             link=_end_of(cable, primary),
             console_socket=folder / f"{role}-console.sock" if full else None,
         )
@@ -268,6 +276,12 @@ class PairBuilder:
         layer = folder / f"{role}-root.qcow2"
         make_layer(self.image.root_disk, layer)
         return (DiskSpec(layer, format="qcow2", backing=self.image.root_disk),)
+
+    def _further_disks(self, folder: Path) -> list[DiskSpec]:
+        disks = [DiskSpec(path, read_only=True, shareable=True) for path in self.primary_disks]
+        if self.spare_bytes:
+            disks.append(DiskSpec(_sparse(folder / "spare.img", self.spare_bytes)))
+        return disks
 
     def _console(self, label: str, role: str) -> Path:
         return self.consoles / f"pair-{label}-{role}.log"

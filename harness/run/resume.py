@@ -12,22 +12,30 @@ from typing import Any
 from harness.errors import UsageError
 from harness.model.case import CaseId, OptionValue
 from harness.report.load import Run, load_run
-from harness.run.options import AcceleratorChoice, Encryption, Guests, Impostor, RunOptions
+from harness.run.options import (
+    AcceleratorChoice,
+    Encryption,
+    Engine,
+    Guests,
+    Impostor,
+    RunOptions,
+)
 from harness.run.plan import Case, Plan
 
 FREE = frozenset(
     ("accel", "connect", "pairs", "keep_pair", "fail_fast", "timeout_s", "boot_timeout_s",
      "time_budget_s", "max_findings", "confirm", "heartbeat_s", "time_limit_s", "known",
-     "state_dir")
+     "state_dir", "xfstests", "bundle")
 )  # fmt: skip
 """Options that decide how cases are run, not which: they may differ when a run is resumed."""
 _ENUMS: Mapping[str, type[StrEnum]] = {
     "accel": AcceleratorChoice,
     "encryption": Encryption,
     "guests": Guests,
+    "engine": Engine,
     "impostor": Impostor,
 }
-_PATHS = ("out", "state_dir", "workload", "known", "kmod")
+_PATHS = ("out", "state_dir", "workload", "known", "kmod", "xfstests")
 # What one invocation was told to do before it ends says nothing about the next.
 _ONCE = ("time_budget_s", "time_limit_s", "max_findings", "fail_fast", "keep_pair")
 

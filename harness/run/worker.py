@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.deadline import Deadline
@@ -32,13 +32,14 @@ from harness.run import blame, observe, scripts
 from harness.run.bench import Bench, Observation
 from harness.run.confirm import Confirmations
 from harness.run.exercises import Exercise
-from harness.run.filesystems import FILE_SYSTEMS, RAW
+from harness.run.filesystems import FILE_SYSTEMS, RAW, FileSystem
 from harness.run.impostor import install_impostor, remove_impostor
 from harness.run.options import Encryption, RunOptions
 from harness.run.pair import Guest, Pair, PairBuilder
 from harness.run.plan import Case
 from harness.run.targets import CONTROL, make_target
 from harness.run.watch import EVERY_S, Pulse, Watch
+from harness.target.base import Target
 
 ATTEMPTS = 3
 """How often a case, or the confirmation of one, is tried while only infrastructure errors come."""
@@ -84,6 +85,14 @@ class Worker:
         self._case: tuple[CaseId, float] | None = None
         """The case under way, and since when."""
 
+    def results(self, case: Case, take: Callable[[], Case | None]) -> Iterator[CaseResult]:
+        """The result of ``case``, and of those that were taken to be run along with it.
+
+        ``take`` gives the next case to be run, None if there is none. Errors as of ``run``.
+        """
+        del take  # One after the other.
+        yield self.run(case)
+
     def run(self, case: Case) -> CaseResult:
         """The result of ``case``; InfraError when no target could ever be set up on a pair.
 
@@ -99,7 +108,10 @@ class Worker:
         if result.infra_error is not None and not self._ready:
             # Nothing ever worked here: the same would be said of every other case.
             raise InfraError(f"no case can run: {result.infra_error}")
-        result = replace(result, attempts=tuple(attempts))
+        return self._concluded(case, replace(result, attempts=tuple(attempts)))
+
+    def _concluded(self, case: Case, result: CaseResult) -> CaseResult:
+        """``result`` with what is to be found out about a case that failed."""
         if result.verdict is Verdict.FAIL:
             # What was found is recorded, also if nothing can be run any more to confirm it.
             with contextlib.suppress(HostLostError):
@@ -186,6 +198,7 @@ class Worker:
             verdict=None,
             started_unix_s=time.time(),
         )
+        blank = blank_result(case)
         started = time.perf_counter()
         self._case = (case.case_id, time.monotonic())
         try:
@@ -335,7 +348,7 @@ class Worker:
             self._drop_bench(target_name)
         # Not before: a target that cannot be removed costs the pair.
         pair = self._ensure_pair()
-        fs = FILE_SYSTEMS.get(fs_name, RAW)
+        fs = self._file_system(fs_name)
         deadline = Deadline.after(_LOAD_TIMEOUT_S, f"modules for {fs_name} to load")
         for guest in pair.guests:
             modules = [("insmod", path) for path in self._builder.image.on_demand.get(fs_name, ())]
@@ -347,13 +360,19 @@ class Worker:
             target_name, self._builder.image, defect, encryption=encrypted,
             outside=self._builder.outside,
         )  # fmt: skip
-        bench = Bench(pair, target, fs, impostor is not None)
+        bench = self._new_bench(pair, target, fs, impostor is not None)
         bench.set_up()
         self._ready = True
         if impostor is not None:
             install_impostor(pair.backup.agent, fs, impostor)
         self._benches[target_name] = bench
         return bench
+
+    def _file_system(self, name: str) -> FileSystem:
+        return FILE_SYSTEMS.get(name, RAW)
+
+    def _new_bench(self, pair: Pair, target: Target, fs: FileSystem, impostor: bool) -> Bench:
+        return Bench(pair, target, fs, impostor)
 
     def _drop_bench(self, target_name: str) -> None:
         bench = self._benches.pop(target_name, None)
@@ -410,6 +429,18 @@ def _last_reports(guest: Guest) -> tuple[KernelReport, ...]:
         return guest.kernel_reports()
     except InfraError:
         return guest.reports_read()
+
+
+def blank_result(case: Case) -> CaseResult:
+    """What is known of a case that begins now."""
+    return CaseResult(
+        case_id=case.case_id,
+        workload_hash=case.workload.content_hash,
+        skeleton="-".join(case.workload.skeleton.split(",")),
+        jlang=case.workload.canonical_text,
+        verdict=None,
+        started_unix_s=time.time(),
+    )
 
 
 def _summed_up(result: CaseResult, *, fresh_pair: bool) -> Rerun:

@@ -123,6 +123,7 @@ EVIDENCE = st.builds(
         max_size=2,
     ).map(tuple),
     block_notes=st.lists(st.builds(BlockNote, NUMBER, TEXT, TEXT), max_size=2).map(tuple),
+    complaints=texts(),
 )
 CHECKS = st.lists(
     st.builds(Check, TEXT, st.sampled_from(Verdict), TEXT, TEXT, TEXT, TEXT), max_size=2

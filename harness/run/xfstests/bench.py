@@ -22,6 +22,7 @@ from harness.run.xfstests.bundle import (
     CheckVerdict,
     bundle,
     bundle_files,
+    complaints,
     read_verdict,
     step_errors,
 )
@@ -57,38 +58,45 @@ class CheckBench(Bench):
             self.pair.primary.agent, self.pair.backup.agent, self.fs.device_bytes, deadline
         )
 
-    def check(self, workloads: Sequence[Workload], deadline: Deadline, go_on: GoOn) -> Checked:
+    def check(
+        self,
+        workloads: Sequence[Workload],
+        checked: Checked,
+        deadline: Deadline,
+        go_on: GoOn,
+    ) -> None:
         """Run ``workloads`` as one test, with a crash at each of their persistence points.
 
-        Errors as of ``Bench.run``. A test that cannot be run, or is not to anybody's liking, is in
-        the verdict.
+        ``checked`` is filled as it goes. Errors as of ``Bench.run``. A test that cannot be run, or
+        is not to anybody's liking, is in the verdict.
         """
         test = bundle(workloads)
         with ThreadPoolExecutor(1, thread_name_prefix="backup") as backup:
-            visit = _Visit(self, {w.id: w for w in workloads}, deadline, backup, go_on)
+            visit = _Visit(self, {w.id: w for w in workloads}, checked, deadline, backup, go_on)
             result = self.pair.primary.agent.run_script(
                 self._script(bundle_files(test, common_files()), deadline),
                 deadline,
                 on_rendezvous=visit.meet,
             )
             visit.leave()
-            if visit.checked.ended:
-                self._explain(visit, deadline, backup)
+            if checked.ended:
+                self._explain(checked, deadline, backup)
         ran = result.one("job")
         for failed in result.failures:
             if failed.index < ran.index:
                 self.pair.primary.agent.require(failed)
-        if ran.status < 0 and not visit.checked.ended:
+        if ran.status < 0 and not checked.ended:
             raise InfraError(f"check did not end as it should: {ran.text[-2000:] or ran.status}")
         files = _files(result)
         verdict = read_verdict(workloads, test.golden, files, ran.text, max(ran.status, 0))
-        checked = replace(visit.checked, verdict=verdict)
+        checked.verdict = verdict
         checked.texts = {"check.txt": ran.text, **{f"{TEST}{e}": t for e, t in files.items()}}
         for about, lines in verdict.complaints.items():
             if (seen := checked.observations.get(about)) is not None:
-                evidence = replace(seen.evidence, step_errors=step_errors(lines))
+                evidence = replace(
+                    seen.evidence, step_errors=step_errors(lines), complaints=complaints(lines)
+                )
                 checked.observations[about] = replace(seen, evidence=evidence)
-        return checked
 
     def compare_with(self, primary: ScriptResult, deadline: Deadline) -> Devices:
         """Both devices after a workload; ``primary`` is what its guest said at the end of it."""
@@ -102,14 +110,14 @@ class CheckBench(Bench):
         backup = self.pair.backup.agent.run_script(lines, deadline)
         return Devices(observe.device_digest(primary), observe.device_digest(backup))
 
-    def _explain(self, visit: _Visit, deadline: Deadline, backup: ThreadPoolExecutor) -> None:
+    def _explain(self, checked: Checked, deadline: Deadline, backup: ThreadPoolExecutor) -> None:
         """Where the devices differ after the last workload: asked when the primary is free."""
-        about, seen = list(visit.checked.observations.items())[-1]
+        about, seen = list(checked.observations.items())[-1]
         evidence = seen.evidence
         before = Devices(evidence.primary_device, evidence.backup_device)
         after = self.explained(before, deadline, backup)
         evidence = replace(evidence, differing_blocks=after.differing, block_notes=after.notes)
-        visit.checked.observations[about] = replace(seen, evidence=evidence)
+        checked.observations[about] = replace(seen, evidence=evidence)
 
     def _script(self, files: Mapping[str, str], deadline: Deadline) -> list[Line]:
         device = self.target.mount_device
@@ -144,11 +152,12 @@ class _Visit:
         self,
         bench: CheckBench,
         workloads: Mapping[str, Workload],
+        checked: Checked,
         deadline: Deadline,
         backup: ThreadPoolExecutor,
         go_on: GoOn,
     ) -> None:
-        self.checked = Checked()
+        self._checked = checked
         self._bench = bench
         self._workloads = workloads
         self._deadline = deadline
@@ -199,11 +208,10 @@ class _Visit:
         if self._now is None:
             raise InfraError("a test is at the end of no workload")
         self._settle()
-        primary = ScriptResult(tuple(results))
-        workload = self._now
+        primary, workload = ScriptResult(tuple(results)), self._now
         evidence = self._record(self._bench.compare_with(primary, self._deadline))
-        self.checked.ended = not self._go_on(workload, evidence)
-        return not self.checked.ended
+        self._checked.ended = not self._go_on(workload, evidence)
+        return not self._checked.ended
 
     def _settle(self) -> None:
         while self._pending:
@@ -213,6 +221,6 @@ class _Visit:
         self._settle()
         assert self._now is not None
         observed = self._bench.observation(devices, tuple(self._crashes), ())
-        self.checked.observations[self._now.id] = observed
+        self._checked.observations[self._now.id] = observed
         self._now = None
         return observed.evidence

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ OUTPUT, NOT_RUN, KERNEL_LOG, FULL = ".out.bad", ".notrun", ".dmesg", ".full"
 ENDINGS = (OUTPUT, NOT_RUN, KERNEL_LOG, FULL)
 """Of the files in which ``check`` says how a test went."""
 _STEP = re.compile(r"step (\d+): (.*)")
+_COUNT = re.compile(r"\d+ of \d+ crash points as promised")
 _CHECK_TOOK = re.compile(r"\s\d+s$")
 
 
@@ -82,6 +85,28 @@ def read_verdict(
 
 
 def step_errors(lines: Sequence[str]) -> tuple[tuple[int, str], ...]:
-    """(line, what it said) of the steps among a workload's complaints."""
+    """(line, "program: ERRNO") of the steps among a workload's complaints.
+
+    What a program says of an error that is none of the system's stays as it is.
+    """
     found = (_STEP.match(line) for line in lines)
-    return tuple((int(match[1]), match[2]) for match in found if match is not None)
+    return tuple((int(match[1]), _with_errno(match[2])) for match in found if match is not None)
+
+
+def _with_errno(said: str) -> str:
+    for number, name in errno.errorcode.items():
+        if said.endswith(os.strerror(number)):
+            return f"{said.partition(':')[0]}: {name}"
+    return said
+
+
+def complaints(lines: Sequence[str]) -> tuple[str, ...]:
+    """What is left of a workload's complaints without its failed steps, and what follows of them.
+
+    After a failed step the test goes on with the next workload: it cannot have met all its crash
+    points, and says so.
+    """
+    steps = any(_STEP.match(line) for line in lines)
+    return tuple(
+        line for line in lines if not _STEP.match(line) and not (steps and _COUNT.fullmatch(line))
+    )

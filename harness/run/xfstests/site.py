@@ -109,7 +109,8 @@ def check_line(job: CheckJob) -> Line:
     )
     return (
         "job", ROOT, f"{ROOT}{_SOCKET}", str(job.timeout_ms),
-        "/usr/bin/env", f"PATH={_PATH}", "HOME=/root", "LC_ALL=C", "TERM=linux", "SYSTEMD_IGNORE_CHROOT=1",
+        "/usr/bin/env", f"PATH={_PATH}", "HOME=/root", "LC_ALL=C", "TERM=linux",
+        "SYSTEMD_IGNORE_CHROOT=1",
         f"HARNESS_RENDEZVOUS={_AGENT} --tell {_SOCKET}", "/bin/bash", "-c", script,
     )  # fmt: skip
 
