@@ -82,6 +82,7 @@ class FakeLaboratory:
     accelerator = Accelerator.TCG
     connection = "fake:///memory"
     modules = ()
+    xfstests = ""
 
     def __init__(self, rig: Rig) -> None:
         self.hypervisor = rig.world.hypervisor
