@@ -14,6 +14,7 @@ from harness import __version__
 from harness.cli.ace import ace
 from harness.cli.check import check
 from harness.cli.clean import clean
+from harness.cli.compare_engines import compare_engines
 from harness.cli.diff import diff
 from harness.cli.doctor import doctor
 from harness.cli.findings import findings
@@ -42,7 +43,21 @@ def harness() -> None:
     """Find out whether replicated block storage can be trusted after a crash."""
 
 
-_COMMANDS = (run, replay, minimize, check, report, findings, diff, suites, ace, doctor, pair, clean)
+_COMMANDS = (
+    run,
+    replay,
+    minimize,
+    check,
+    report,
+    findings,
+    diff,
+    compare_engines,
+    suites,
+    ace,
+    doctor,
+    pair,
+    clean,
+)
 for _command in _COMMANDS:
     harness.add_command(_command)
 

@@ -163,8 +163,16 @@ def keep_guests(ask: Callable[[str], str]) -> None:
         ask("guests are kept; press Enter to end them")
 
 
-def execute(plan: Plan, options: RunOptions, resumed: Run | None = None) -> int:
-    """Run ``plan`` with progress on the terminal and return the exit code; see ``run_campaign``."""
+def execute(
+    plan: Plan,
+    options: RunOptions,
+    resumed: Run | None = None,
+    ended: Callable[[Path], None] = lambda folder: None,
+) -> int:
+    """Run ``plan`` with progress on the terminal and return the exit code; see ``run_campaign``.
+
+    ``ended`` is told the folder of the record.
+    """
     known = read_known(options.known)
     console = new_console()
     bus = EventBus()
@@ -175,9 +183,10 @@ def execute(plan: Plan, options: RunOptions, resumed: Run | None = None) -> int:
         keep_guests(console.input)
 
     try:
-        ended = run_campaign(
+        done = run_campaign(
             plan, options, bus, wait_for_enter if options.keep_pair else None, resumed, known
         )
     finally:
         reporter.close()
-    return ended.exit_code
+    ended(done.folder)
+    return done.exit_code
