@@ -12,11 +12,13 @@ import click
 
 from harness.cli.options import machine_options, selection_options
 from harness.cli.run import execute, make_plan, run_options
+from harness.config import state_dir
 from harness.errors import EXIT_FINDINGS, EXIT_PASS, EXIT_UNKNOWN, InfraError, UsageError
 from harness.findings.agreement import Agreement, accounts, agreement
 from harness.report.load import load_run
 from harness.report.xmltext import one_line
 from harness.run.options import Engine, RunOptions
+from harness.vm.live import LiveDir, live_dir
 
 _LINE_CHARS = 300
 _MOST_SHOWN = 20
@@ -36,12 +38,17 @@ def compare_engines(context: click.Context, /, **values: Any) -> None:
     """
     if values.pop("resume") is not None:
         raise UsageError("a comparison cannot be resumed", hint="leave --resume out")
+    if values["group"] is not None:
+        raise UsageError("only xfstests can run its own tests", hint="--suite instead of --group")
     if values["suite"] is None:
         raise UsageError("which suite?", hint="--suite NAME (`harness suites` lists them)")
     options = run_options(**{**values, "engine": Engine.XFSTESTS.value})
     # Whatever is wrong with either is to be said before hours are spent.
     make_plan(options)
-    runs = [_run(replace(options, engine=Engine.NATIVE, xfstests=None)), _run(options)]
+    native = replace(options, engine=Engine.NATIVE, xfstests=None)
+    with live_dir(state_dir(options.state_dir)) as live:
+        # libvirt's embedded driver has one root in the life of a process.
+        runs = [_run(each, live) for each in (native, options)]
     seen = [accounts(load_run(folder).results()) for folder in runs]
     names = str(Engine.NATIVE), str(Engine.XFSTESTS)
     found = agreement(seen[0], seen[1], names)
@@ -59,10 +66,10 @@ def exit_code(found: Agreement) -> int:
     return EXIT_UNKNOWN if found.open or not found.agreed else EXIT_PASS
 
 
-def _run(options: RunOptions) -> Path:
+def _run(options: RunOptions, live: LiveDir) -> Path:
     folders: list[Path] = []
     click.echo(f"engine {options.engine}")
-    execute(make_plan(options), options, ended=folders.append)
+    execute(make_plan(options), options, ended=folders.append, live=live)
     if not folders:
         raise InfraError(f"the run of engine {options.engine} left no record")
     return folders[0]

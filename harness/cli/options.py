@@ -164,6 +164,8 @@ def selection_options(command: Command) -> Command:
         [
             click.option("--suite", metavar="NAME",
                          help="a suite of `harness suites`, or a TOML file"),
+            click.option("--group", metavar="FOLDER/GROUP",
+                         help="tests that come with xfstests instead, for --engine xfstests"),
             click.option("--resume", type=click.Path(path_type=Path), metavar="RUN",
                          help="go on with the run in this folder instead"),
             click.option("--fs", multiple=True, default=["ext4"], show_default=True,

@@ -38,9 +38,11 @@ from harness.run.options import (
     Impostor,
     RunOptions,
 )
-from harness.run.plan import ExercisePlan, Plan, WorkloadPlan
+from harness.run.plan import ExercisePlan, ForeignPlan, Plan, WorkloadPlan
 from harness.run.resume import resume_run
 from harness.run.targets import check_target
+from harness.run.xfstests import foreign
+from harness.vm.live import LiveDir
 
 _TIMEOUTS = {
     "timeout_s": DEFAULT_TIMEOUT_S,
@@ -63,6 +65,10 @@ def run(context: click.Context, /, **values: Any) -> None:
     """
     if (folder := values.pop("resume")) is not None:
         context.exit(_resume(folder, _given(context)))
+    if values["group"] is not None:
+        if values["suite"] is not None:
+            raise UsageError("--suite and --group do not go together", hint="leave one out")
+        values["suite"] = foreign.SUITE
     if values["suite"] is None:
         raise UsageError("which suite?", hint="--suite NAME (`harness suites` lists them)")
     options = run_options(**values)
@@ -138,6 +144,10 @@ def make_plan(options: RunOptions) -> Plan:
         raise UsageError(
             f"suite {options.suite} is run by the agent only", hint="leave --engine out"
         )
+    if options.group is not None:
+        if options.engine is not Engine.XFSTESTS:
+            raise UsageError("--group names tests of xfstests", hint="--engine xfstests")
+        return ForeignPlan(options)
     if options.suite == written.SUITE:
         return written.WrittenPlan(options)
     if options.suite == exercises.SUITE:
@@ -168,10 +178,11 @@ def execute(
     options: RunOptions,
     resumed: Run | None = None,
     ended: Callable[[Path], None] = lambda folder: None,
+    live: LiveDir | None = None,
 ) -> int:
     """Run ``plan`` with progress on the terminal and return the exit code; see ``run_campaign``.
 
-    ``ended`` is told the folder of the record.
+    ``ended`` is told the folder of the record; ``live`` is for a process with several runs.
     """
     known = read_known(options.known)
     console = new_console()
@@ -184,7 +195,13 @@ def execute(
 
     try:
         done = run_campaign(
-            plan, options, bus, wait_for_enter if options.keep_pair else None, resumed, known
+            plan,
+            options,
+            bus,
+            wait_for_enter if options.keep_pair else None,
+            resumed,
+            known,
+            live,
         )
     finally:
         reporter.close()

@@ -19,7 +19,15 @@ from harness.model.case import CaseId, CaseResult, OptionValue, Outcome, Rerun, 
 from harness.model.content import Content, Segment
 from harness.model.device import DeviceDigest
 from harness.model.endurance_codec import round_in, round_out
-from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence, Drain, Moment, ToolResult
+from harness.model.evidence import (
+    Aftermath,
+    BlockNote,
+    CaseEvidence,
+    CrashEvidence,
+    Drain,
+    Moment,
+    ToolResult,
+)
 from harness.model.tree import Entry, FileKind, Tree
 from harness.model.verdict import Check, Verdict
 
@@ -211,6 +219,8 @@ def _evidence_out(evidence: CaseEvidence) -> _Json:
             backup_device=_optional(_device_out, evidence.backup_device),
             differing_blocks=_optional(list, evidence.differing_blocks),
             round=_optional(round_out, evidence.round),
+            not_run=evidence.not_run,
+            aftermath=_optional(_aftermath_out, evidence.aftermath),
         )
     )
 
@@ -228,7 +238,17 @@ def _evidence_in(value: _Json) -> CaseEvidence:
         console=_lines_in(value.get("console", {})),
         round=_optional(round_in, value.get("round")),
         complaints=tuple(value.get("complaints", ())),
+        not_run=value.get("not_run"),
+        aftermath=_optional(_aftermath_in, value.get("aftermath")),
     )
+
+
+def _aftermath_out(aftermath: Aftermath) -> _Json:
+    return {"primary": _tool_out(aftermath.primary), "backup": _tool_out(aftermath.backup)}
+
+
+def _aftermath_in(value: _Json) -> Aftermath:
+    return Aftermath(_tool_in(value["primary"]), _tool_in(value["backup"]))
 
 
 def _moment_out(moment: Moment) -> list[Any]:

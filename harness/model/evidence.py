@@ -83,6 +83,15 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What a test that is no workload of ours left on the device, checked as it is."""
+
+    primary: ToolResult
+    backup: ToolResult
+    """Of a snapshot, after the drain."""
+
+
+@dataclass(frozen=True, slots=True)
 class CaseEvidence:
     """Everything seen in one case."""
 
@@ -105,3 +114,6 @@ class CaseEvidence:
     complaints: tuple[str, ...] = ()
     """Where xfstests ran it: what its output has of it that should not be there, failed steps
     aside."""
+    not_run: str | None = None
+    """Where xfstests was to run it: why it did not."""
+    aftermath: Aftermath | None = None

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from ace_workloads.ops import Step
 from harness.model.device import DeviceDigest
-from harness.model.evidence import CaseEvidence
-from harness.model.verdict import Check
+from harness.model.evidence import Aftermath, CaseEvidence
+from harness.model.verdict import Check, Verdict
 from harness.oracle.model import execute
 from harness.oracle.rules import Rule, failed, passed, unknown
 
+_OUTPUT_CHARS = 400
 _DEVICE_ERRORS = frozenset(
     {"EIO", "EROFS", "ENXIO", "ENODEV", "EUCLEAN", "EBADMSG", "EFSCORRUPTED", "ESHUTDOWN",
      "EREMOTEIO", "ENOLINK", "EFSBADCRC"}
@@ -42,6 +43,28 @@ def judge_complaints(evidence: CaseEvidence) -> Iterator[Check]:
     for complaint in evidence.complaints:
         message = "xfstests reports a failure of its own"
         yield failed(Rule.CASE_CHECK, "", "nothing", complaint, message)
+
+
+def judge_not_run(why: str) -> Iterator[Check]:
+    """Nothing was done, so nothing can be said."""
+    yield Check(Rule.CASE_CHECK, Verdict.SKIPPED, "", "", why, "xfstests did not run it")
+
+
+def judge_aftermath(aftermath: Aftermath) -> Iterator[Check]:
+    """What is clean on the primary is clean on the backup.
+
+    What a test of a file system leaves need not be clean, or a file system; whether it had to be,
+    xfstests has looked at itself.
+    """
+    primary, backup = aftermath.primary, aftermath.backup
+    if backup.ok:
+        yield passed(Rule.FSCK, "", "clean")
+    elif primary.ok:
+        message = "the checker finds faults on the backup that are not there on the primary"
+        yield failed(Rule.FSCK, "", "clean", backup.output[-_OUTPUT_CHARS:], message)
+    else:
+        yield Check(Rule.FSCK, Verdict.SKIPPED, "", "", primary.output[-_OUTPUT_CHARS:],
+                    "the test leaves no clean file system, on the primary neither")  # fmt: skip
 
 
 def judge_devices(evidence: CaseEvidence) -> Iterator[Check]:

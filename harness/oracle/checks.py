@@ -13,9 +13,11 @@ from harness.model.evidence import CaseEvidence, CrashEvidence, ToolResult
 from harness.model.tree import Tree
 from harness.model.verdict import Check, Verdict
 from harness.oracle.case_rules import (
+    judge_aftermath,
     judge_complaints,
     judge_console,
     judge_devices,
+    judge_not_run,
     judge_steps,
 )
 from harness.oracle.expect import Expectation, Fs
@@ -55,6 +57,11 @@ def judge_case(
         checks += _guarded(Rule.ROUND_WORKS, lambda: judge_round(seen))
         checks += _guarded(Rule.CONSOLE, lambda: judge_console(evidence, replicated))
         return tuple(checks)
+    if (why := evidence.not_run) is not None:
+        checks += judge_not_run(why)
+        console = _guarded(Rule.CONSOLE, lambda: judge_console(evidence, replicated))
+        # That nothing was reported meanwhile is no reason for a pass.
+        return (*checks, *(check for check in console if check.verdict is Verdict.FAIL))
     checks += _guarded(Rule.STEPS_ERRNO, lambda: judge_steps(steps, evidence))
     checks += _guarded(Rule.CASE_CRASHES, lambda: _crash_points(steps, evidence))
     checks += _guarded(Rule.CASE_CHECK, lambda: judge_complaints(evidence))
@@ -62,6 +69,8 @@ def judge_case(
         checks += judge_crash(steps, fs, crash, replicated=replicated)
     if replicated:
         checks += _guarded(Rule.DEVICE_EQUAL, lambda: judge_devices(evidence))
+    if (left := evidence.aftermath) is not None:
+        checks += _guarded(Rule.FSCK, lambda: judge_aftermath(left))
     checks += _guarded(Rule.CONSOLE, lambda: judge_console(evidence, replicated))
     return tuple(checks)
 

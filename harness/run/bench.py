@@ -107,7 +107,7 @@ class Bench:
             if not errors:
                 for failed in result.failures:
                     self.pair.primary.agent.require(failed)
-            devices = self._compare(deadline, backup)
+            devices = self.compare(deadline, backup)
             settle()
         return self.observation(devices, tuple(crashes), errors)
 
@@ -122,7 +122,7 @@ class Bench:
         devices = Devices()
         if not errors:
             with ThreadPoolExecutor(1, thread_name_prefix="backup") as backup:
-                devices = self._compare(deadline, backup)
+                devices = self.compare(deadline, backup)
         return self.observation(devices, (), errors)
 
     def observation(
@@ -231,7 +231,7 @@ class Bench:
             return True
         return observe.undisturbed(self.target, snapshot, after)
 
-    def _compare(self, deadline: Deadline, other: ThreadPoolExecutor) -> Devices:
+    def compare(self, deadline: Deadline, other: ThreadPoolExecutor) -> Devices:
         """Digests of both devices after the case, and where they differ."""
         if not self.target.replicated:
             return Devices()

@@ -46,6 +46,7 @@ from harness.run.plan import Case, Plan
 from harness.run.resume import differences
 from harness.run.worker import Worker
 from harness.run.xfstests.worker import CheckWorker
+from harness.vm.live import LiveDir
 
 _POLL_S = 0.2
 _clock = time.monotonic
@@ -66,8 +67,11 @@ def run_campaign(
     before_end: Callable[[], None] | None = None,
     resumed: Run | None = None,
     known: KnownIssues = NOTHING_KNOWN,
+    folder: LiveDir | None = None,
 ) -> RunOutcome:
     """Run the cases of ``plan`` and record them; ``before_end`` is called while the pairs are up.
+
+    ``folder`` is the live folder of this process, where it has more than one run.
 
     ``resumed`` is the stored run that goes on; ``plan`` is then what has no result in it. Failures
     that are ``known`` count, but are no reason for exit code 1.

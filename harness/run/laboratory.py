@@ -23,7 +23,7 @@ from harness.guest.agent import Agent
 from harness.run.connection import Connection, broom, connection
 from harness.run.options import AcceleratorChoice, Guests, RunOptions
 from harness.run.outside import build_outside
-from harness.run.pair import PairBuilder
+from harness.run.pair import DISK_BYTES, PairBuilder
 from harness.run.xfstests import site
 from harness.target.outside import Outside
 from harness.vm.live import LiveDir, live_dir, sweep
@@ -85,6 +85,7 @@ class Laboratory:
             memory_mib=site.MEMORY_MIB if self.layers else 0,
             primary_disks=self.layers,
             spare_bytes=site.TEST_DISK_BYTES if self.layers else 0,
+            disk_bytes=site.DISK_BYTES if options.group else DISK_BYTES,
         )
 
 

@@ -232,6 +232,12 @@ def _fsck(result: CommandResult | None, fs: FileSystem) -> ToolResult | None:
     return tool_result(clean, result.status, result.payload)
 
 
+def checked(result: ScriptResult, fs: FileSystem) -> ToolResult:
+    """What the checker of ``fs`` came to in a script, be it that it was never run."""
+    found = _fsck(_find(result.results, "exec"), fs)
+    return found or ToolResult(False, -1, "the checker was not run")
+
+
 def _drain(target: Target, crash: Crash) -> Drain:
     """What the primary had promised, and whether the backup stood still while it was looked at."""
     promised = _find(crash.event.results, *_STATUSES)

@@ -111,6 +111,8 @@ class RunOptions:
     engine: Engine = Engine.NATIVE
     xfstests: Path | None = None
     """The tree, for that engine."""
+    group: str | None = None
+    """Tests of it to run, in place of a suite: ``generic/quick``."""
     bundle: int = DEFAULT_BUNDLE
     """How many workloads are one test of it."""
     encryption: Encryption = Encryption.ON

@@ -22,6 +22,8 @@ from harness.run.exercises import EXERCISES, RAW, SUITE, Exercise
 from harness.run.filesystems import FILE_SYSTEMS
 from harness.run.options import RunOptions
 from harness.run.targets import CONTROL
+from harness.run.xfstests.foreign import SUITE as FOREIGN_SUITE
+from harness.run.xfstests.foreign import ForeignTest, tests_of
 
 # More digits than any suite needs, few enough for any machine to convert.
 _INDEX = re.compile(r"[0-9]{1,18}")
@@ -32,7 +34,7 @@ class Case:
     """A workload on one file system and target; crashes at each of its persistence points."""
 
     case_id: CaseId
-    workload: Workload | WrittenWorkload | Exercise | Round
+    workload: Workload | WrittenWorkload | Exercise | Round | ForeignTest
 
 
 class Plan(Protocol):
@@ -111,6 +113,36 @@ class ExercisePlan:
             Case(CaseId(name, RAW, options.target), names[name])
             for name in _order(mine, RAW, options)[: options.limit]
         ]
+        self.planned = len(self._cases)
+        self._lock = threading.Lock()
+
+    def take(self) -> Case | None:
+        with self._lock:
+            return self._cases.pop(0) if self._cases else None
+
+
+class ForeignPlan:
+    """Tests that come with xfstests, file system by file system."""
+
+    def __init__(self, options: RunOptions) -> None:
+        """UsageError for a group there is not, or with nothing left to do."""
+        assert options.xfstests is not None
+        assert options.group is not None
+        if options.sample is not None:
+            raise UsageError("--group and --sample do not go together", hint="use --limit")
+        if options.only:
+            raise UsageError("--only is for suites", hint=f"--group {options.only[0]}")
+        tests = {test.name: test for test in tests_of(options.xfstests, options.group)}
+        number, of = options.shard
+        mine = [name for name in tests if shard_of(tests[name].id, of) == number]
+        self.name = FOREIGN_SUITE
+        self._cases = [
+            Case(CaseId(tests[name].id, fs, options.target), tests[name])
+            for fs in options.fs
+            for name in _order(mine, fs, options)[: options.limit]
+        ]
+        if not self._cases:
+            raise UsageError(f"group {options.group}: no test is left after --shard")
         self.planned = len(self._cases)
         self._lock = threading.Lock()
 

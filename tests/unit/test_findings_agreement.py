@@ -21,7 +21,9 @@ TEXT = "open foo O_RDWR|O_CREAT 0777\nlink foo bar\nfsync foo\ncheckpoint 1\n"
 NAMES = ("native", "xfstests")
 
 
-def result(number: int = 1, verdict: Verdict | None = Verdict.PASS, **changes: object) -> CaseResult:
+def result(
+    number: int = 1, verdict: Verdict | None = Verdict.PASS, **changes: object
+) -> CaseResult:
     steps = steps_of(TEXT)
     crash = crash_at(steps, "ext4")
     plain = CaseResult(

@@ -22,7 +22,15 @@ from harness.model.endurance import (
     Rejoin,
     RoundEvidence,
 )
-from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence, Drain, Moment, ToolResult
+from harness.model.evidence import (
+    Aftermath,
+    BlockNote,
+    CaseEvidence,
+    CrashEvidence,
+    Drain,
+    Moment,
+    ToolResult,
+)
 from harness.model.load import Damaged, Version
 from harness.model.tree import Entry, FileKind, Tree
 from harness.model.verdict import Check, Verdict
@@ -124,6 +132,8 @@ EVIDENCE = st.builds(
     ).map(tuple),
     block_notes=st.lists(st.builds(BlockNote, NUMBER, TEXT, TEXT), max_size=2).map(tuple),
     complaints=texts(),
+    not_run=maybe(TEXT),
+    aftermath=maybe(st.builds(Aftermath, TOOLS, TOOLS)),
 )
 CHECKS = st.lists(
     st.builds(Check, TEXT, st.sampled_from(Verdict), TEXT, TEXT, TEXT, TEXT), max_size=2

@@ -67,8 +67,10 @@ class Rig:
         return [result.outcome for result in self.record().results()]
 
     @contextlib.contextmanager
-    def laboratory(self, asked: RunOptions, say: object) -> Iterator[FakeLaboratory]:
-        del asked, say
+    def laboratory(
+        self, asked: RunOptions, say: object, folder: object = None
+    ) -> Iterator[FakeLaboratory]:
+        del asked, say, folder
         try:
             yield FakeLaboratory(self)
         finally:

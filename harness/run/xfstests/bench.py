@@ -12,7 +12,7 @@ from harness.deadline import Deadline
 from harness.errors import InfraError
 from harness.export.tree import common_files
 from harness.guest.agent import CheckpointEvent, CommandResult, Rendezvous, ScriptResult
-from harness.model.evidence import CaseEvidence, CrashEvidence
+from harness.model.evidence import Aftermath, CaseEvidence, CrashEvidence
 from harness.run import observe, scripts
 from harness.run.bench import SETUP_TIMEOUT_S, Bench, Devices, Observation
 from harness.run.xfstests import site
@@ -26,8 +26,10 @@ from harness.run.xfstests.bundle import (
     read_verdict,
     step_errors,
 )
+from harness.run.xfstests.foreign import ForeignTest
 from harness.target.base import Line
 
+_FSCK_TIMEOUT_MS = "600000"
 GoOn = Callable[[Workload, CaseEvidence], bool]
 """Asked after each workload; False ends the test before the next one begins."""
 
@@ -97,6 +99,56 @@ class CheckBench(Bench):
                     seen.evidence, step_errors=step_errors(lines), complaints=complaints(lines)
                 )
                 checked.observations[about] = replace(seen, evidence=evidence)
+
+    def foreign(self, test: ForeignTest, deadline: Deadline) -> Observation:
+        """Run a test that comes with xfstests; afterwards both devices have to be the same.
+
+        Errors as of ``Bench.run``; InfraError where ``check`` itself does not end well.
+        """
+        self.begin()
+        device, tests = self.target.mount_device, (test.name,)
+        job = site.CheckJob(tests, int(deadline.remaining * 1000))
+        config = site.config_text(self.fs, device, whole=False)
+        result = self.pair.primary.agent.run_script(
+            [
+                *site.file_lines({"local.config": config}),
+                ("try", *site.check_line(job)),
+                *site.clean_up_lines(),
+                *site.output_lines(tests, ENDINGS),
+            ],
+            deadline,
+        )
+        ran = result.one("job")
+        if ran.status < 0:
+            raise InfraError(f"check did not end as it should: {ran.text[-2000:] or ran.status}")
+        verdict = read_verdict((), "", _files(result), ran.text, ran.status)
+        if verdict.not_run is not None:
+            empty = self.observation(Devices(), (), ()).evidence
+            return Observation(replace(empty, not_run=verdict.not_run), {})
+        aftermath: Aftermath | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="backup") as backup:
+            devices = self.compare(deadline, backup)
+            if self.target.replicated:
+                aftermath = self._aftermath(deadline, backup)
+        observed = self.observation(devices, (), ())
+        evidence = replace(observed.evidence, complaints=verdict.common, aftermath=aftermath)
+        return replace(observed, evidence=evidence)
+
+    def _aftermath(self, deadline: Deadline, other: ThreadPoolExecutor) -> Aftermath:
+        """What the checker says of the primary's device, and of a snapshot of the backup's."""
+
+        def fsck(device: str) -> Line:
+            return ("try", "exec", _FSCK_TIMEOUT_MS, *self.fs.fsck, device)
+
+        drop = [("always", "try", *line) for line in scripts.drop_snapshot_script(self.fs)]
+        primary, backup = self._on_both(
+            [fsck(self.target.mount_device)],
+            [*scripts.snapshot_script(self.fs, self.target),
+             fsck(scripts.snapshot_device(self.fs)), *drop],
+            deadline,
+            other,
+        )  # fmt: skip
+        return Aftermath(*(observe.checked(each, self.fs) for each in (primary, backup)))
 
     def compare_with(self, primary: ScriptResult, deadline: Deadline) -> Devices:
         """Both devices after a workload; ``primary`` is what its guest said at the end of it."""

@@ -18,7 +18,9 @@ ROOT = "/mnt/root"
 ROOT_DISK = "/dev/vdc"
 TREE_DISK = "/dev/vdd"
 TEST_DISK = "/dev/vde"
-TEST_DISK_BYTES = 1 << 30
+TEST_DISK_BYTES = 2 << 30
+DISK_BYTES = 2 << 30
+"""Of the target, for tests that want room."""
 MEMORY_MIB = 1024
 SCRATCH_MOUNT = "/mnt/scratch"
 TEST_MOUNT = "/mnt/test"
@@ -71,13 +73,23 @@ def layers_script() -> list[Line]:
     ]
 
 
+USERS = (
+    "for user in fsgqa 123456-fsgqa fsgqa2; do id $user > /dev/null 2>&1 ||"
+    " useradd --badname -m $user; done"
+)
+"""Shell: the users that tests of permissions want, as xfstests' README names them."""
+
+
 def test_disk_script(fs: FileSystem) -> list[Line]:
     """A file system on the disk that ``check`` wants beside the one under test."""
     return [("exec", str(_TOOL_TIMEOUT_MS), *fs.mkfs, TEST_DISK)]
 
 
-def config_text(fs: FileSystem, device: str) -> str:
-    """``local.config``: the target's device is the scratch device, a plain disk the test device."""
+def config_text(fs: FileSystem, device: str, *, whole: bool = True) -> str:
+    """``local.config``: the target's device is the scratch device, a plain disk the test device.
+
+    ``whole``: file systems of workloads are as large as the device.
+    """
     settings = {
         "FSTYP": fs.name,
         "TEST_DEV": TEST_DISK,
@@ -86,9 +98,10 @@ def config_text(fs: FileSystem, device: str) -> str:
         "SCRATCH_MNT": SCRATCH_MOUNT,
         "RESULT_BASE": RESULTS,
         "MKFS_OPTIONS": f'"{_MKFS_OPTIONS[fs.name]}"',
-        # As large as the target; it is compared as a whole after each workload.
-        "ACE_MEGABYTES": str(fs.device_bytes // _MIB),
     }
+    if whole:
+        # As large as the target; it is compared as a whole after each workload.
+        settings["ACE_MEGABYTES"] = str(fs.device_bytes // _MIB)
     return "".join(f"export {name}={value}\n" for name, value in settings.items())
 
 

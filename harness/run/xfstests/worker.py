@@ -20,13 +20,14 @@ from harness.model.verdict import Check, Verdict, merge
 from harness.oracle import judge_case
 from harness.oracle.rules import Rule
 from harness.run.bench import Bench, Observation
-from harness.run.filesystems import CHECKED, FileSystem
+from harness.run.filesystems import CHECKED, FOREIGN, FileSystem
 from harness.run.pair import Pair
 from harness.run.plan import Case
 from harness.run.targets import CONTROL
 from harness.run.worker import Worker, blank_result
 from harness.run.xfstests import site
 from harness.run.xfstests.bench import CheckBench, Checked
+from harness.run.xfstests.foreign import ForeignTest
 from harness.target.base import Target
 
 _START_S = 120.0
@@ -50,6 +51,8 @@ class CheckWorker(Worker):
     def _first_results(self, cases: Sequence[Case]) -> list[CaseResult]:
         """Results of the first of ``cases``, at least one."""
         first = cases[0]
+        if isinstance(first.workload, ForeignTest):
+            return [self.run(first)]
         if (why := _obstacle(first)) is not None:
             return [_skipped(first, why)]
         alike = list(takewhile(lambda case: _like(case, first), cases))
@@ -125,14 +128,17 @@ class CheckWorker(Worker):
         bench.check(workloads, checked, deadline, go_on)
 
     def _prepare(self, case: Case) -> Callable[[], Observation]:
-        """A case alone. InfraError where xfstests will not run it."""
+        """A case alone. InfraError where xfstests does not come to it."""
         bench = self._ready_bench(case)
+        if isinstance(test := case.workload, ForeignTest):
+            what = f"test {test.name} to end"
+            return lambda: bench.foreign(test, Deadline.after(self._options.timeout_s, what))
 
         def play() -> Observation:
             checked = Checked()
             self._check(bench, [case], checked)
             if (why := checked.verdict.not_run) is not None:
-                raise InfraError(f"xfstests did not run it: {why}")
+                return Observation(CaseEvidence(crashes=(), not_run=why), {})
             observed = checked.observations.get(case.workload.id)
             said = checked.verdict.common
             if observed is None:
@@ -151,7 +157,7 @@ class CheckWorker(Worker):
         return bench
 
     def _file_system(self, name: str) -> FileSystem:
-        return CHECKED[name]
+        return (CHECKED if self._options.group is None else FOREIGN)[name]
 
     def _new_bench(self, pair: Pair, target: Target, fs: FileSystem, impostor: bool) -> Bench:
         primary = pair.primary.agent
@@ -160,6 +166,8 @@ class CheckWorker(Worker):
             modules = self._builder.image.on_demand["layers"]
             primary.run_all([("insmod", path) for path in modules], deadline)
             primary.run_all(site.layers_script(), deadline)
+            if self._options.group is not None:
+                primary.run_all([site.shell_line(site.USERS)], deadline)
             self._site = pair
         primary.run_all(site.test_disk_script(fs), deadline)
         return CheckBench(pair, target, fs, impostor)
@@ -183,5 +191,6 @@ def _like(case: Case, first: Case) -> bool:
 
 
 def _skipped(case: Case, why: str) -> CaseResult:
-    check = Check(Rule.CASE_CHECK, Verdict.SKIPPED, "", "", why, "xfstests did not run it")
-    return replace(blank_result(case), verdict=Verdict.SKIPPED, checks=(check,))
+    evidence = CaseEvidence(crashes=(), not_run=why)
+    checks = judge_case((), case.case_id.fs, evidence, replicated=False)
+    return replace(blank_result(case), verdict=Verdict.SKIPPED, checks=checks, evidence=evidence)
