@@ -81,7 +81,7 @@ def run_campaign(
     def say(text: str) -> None:
         bus.publish(PhaseNote(text))
 
-    with laboratory(options, say) as opened:
+    with laboratory(options, say, folder) as opened:
         lab = opened.with_kmod(options, say)
         info = _describe(plan, options, lab)
         with _open(info, options, resumed) as (store, info):

@@ -23,7 +23,7 @@ from harness.run.filesystems import FILE_SYSTEMS
 from harness.run.options import RunOptions
 from harness.run.targets import CONTROL
 from harness.run.xfstests.foreign import SUITE as FOREIGN_SUITE
-from harness.run.xfstests.foreign import ForeignTest, tests_of
+from harness.run.xfstests.foreign import ForeignTest, group_tests
 
 # More digits than any suite needs, few enough for any machine to convert.
 _INDEX = re.compile(r"[0-9]{1,18}")
@@ -132,7 +132,7 @@ class ForeignPlan:
             raise UsageError("--group and --sample do not go together", hint="use --limit")
         if options.only:
             raise UsageError("--only is for suites", hint=f"--group {options.only[0]}")
-        tests = {test.name: test for test in tests_of(options.xfstests, options.group)}
+        tests = {test.name: test for test in group_tests(options.xfstests, options.group)}
         number, of = options.shard
         mine = [name for name in tests if shard_of(tests[name].id, of) == number]
         self.name = FOREIGN_SUITE

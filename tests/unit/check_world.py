@@ -51,6 +51,8 @@ class CheckWorld(World):
             if ending is None:
                 return Reply.failure("open: ENOENT: it", -2)
             return Reply(self.said[ending].encode())
+        if command[0] == "job" and "./check" not in command[-1]:
+            return Reply()
         if command[0] == "job":
             self.bundles.append([workload.id for workload in self._loaded])
             return Reply(b"Ran: x\n", self.status == 0, self.status, self._events(role))

@@ -120,7 +120,7 @@ class Harness:
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def command(self, *words: str) -> list[str]:
-        makes_one = words[0] in ("run", "replay") and "--resume" not in words
+        makes_one = words[0] in ("run", "replay", "compare-engines") and "--resume" not in words
         stores = ("--out", str(self.out)) if makes_one else ()
         return [sys.executable, "-m", "harness", *words, *stores]
 

@@ -39,7 +39,7 @@ class ForeignTest:
         return self.name.partition("/")[0]
 
 
-def tests_of(tree: Path, wanted: str) -> list[ForeignTest]:
+def group_tests(tree: Path, wanted: str) -> list[ForeignTest]:
     """The tests of ``generic/quick`` (a group in one folder), or ``generic/001``, in order.
 
     Raises UsageError where there is no such folder, group or test, naming those there are.
