@@ -9,17 +9,37 @@ from pathlib import Path
 import click
 
 from harness.cli.options import state_dir_option
+from harness.config import StateDir
 from harness.config import state_dir as find_state_dir
-from harness.errors import InfraError
+from harness.errors import InfraError, UsageError
+from harness.run.connection import clean_host
+from harness.vm.libvirt import is_embedded
 from harness.vm.live import sweep
 
 
 @click.command()
-@click.option("--cache", is_flag=True, help="also remove built images, modules and root trees")
+@click.option(
+    "--cache",
+    is_flag=True,
+    help="also remove built images, modules and root trees; with --connect, their copies there",
+)
+@click.option(
+    "--connect", metavar="URI", help="clean up on the host of this libvirt connection instead"
+)
+@click.option(
+    "--everywhere",
+    is_flag=True,
+    help="with --connect: also what was started from other hosts, be it alive or not",
+)
 @state_dir_option
-def clean(cache: bool, state_dir: Path | None) -> None:
+def clean(cache: bool, connect: str | None, everywhere: bool, state_dir: Path | None) -> None:
     """End guests of killed runs and remove their files; running ones are left alone."""
     state = find_state_dir(state_dir)
+    if connect is not None and not is_embedded(connect):
+        _clean_there(connect, state, everywhere, cache)
+        return
+    if everywhere:
+        raise UsageError("--everywhere is for another host", hint="--connect URI")
     click.echo(f"{sweep(state)} left-over guests ended")
     if cache:
         try:
@@ -29,3 +49,13 @@ def clean(cache: bool, state_dir: Path | None) -> None:
         except OSError as error:
             raise InfraError(f"cannot remove {state.cache}: {error}") from error
         click.echo(f"removed {state.cache}")
+
+
+def _clean_there(uri: str, state: StateDir, everywhere: bool, cache: bool) -> None:
+    done = clean_host(uri, state, everywhere=everywhere, shared=cache)
+    click.echo(f"{done.guests} left-over guests ended, {done.volumes} volumes removed")
+    if done.others:
+        click.echo(
+            f"{done.others} guests that were started from other hosts are left alone;"
+            " --everywhere ends them too"
+        )

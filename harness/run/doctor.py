@@ -26,6 +26,8 @@ from harness.errors import HarnessError
 from harness.run.connection import Connection, connection
 from harness.run.laboratory import choose_accelerator
 from harness.run.options import AcceleratorChoice
+from harness.vm.libvirt import is_embedded
+from harness.vm.libvirt_remote import RemoteHypervisor
 from harness.vm.live import LiveDir, live_dir, stale_dirs
 from harness.vm.ports import Accelerator
 
@@ -42,6 +44,13 @@ _CASE_BYTES = 8 << 10
 """A line of the record: 4 to 7 KiB of a case that passed."""
 _ARCHIVE_TIMEOUT_S = 10
 _TOOLS = ("qemu-system-x86_64", "mmdebstrap", "gcc", "make", "tar")
+_KEPT_S = 1.0
+"""A daemon that keeps what it knows of QEMU answers at once."""
+_POOL_MIB = 600
+"""Kernel, initial RAM disk, and what two guests write to their disks."""
+_SLOWER = "nothing to do: runs use emulation (TCG), some times slower"
+_TOOLS_THERE = tuple(program for program in _TOOLS if not program.startswith("qemu-system"))
+"""What this host needs when the guests are on another."""
 _XFSTESTS = "HARNESS_XFSTESTS"
 
 
@@ -77,6 +86,11 @@ class Patient:
     probe: bool = True
     """Whether a guest may be booted to see if KVM works."""
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the guests are not this process's own."""
+        return self.connect is not None and not is_embedded(self.connect)
+
 
 @dataclass(slots=True)
 class _Found:
@@ -94,7 +108,7 @@ class _Found:
 def examine(patient: Patient) -> Iterator[Checkup]:
     """Every check in turn; one that cannot be made is bad, and says why."""
     yield python_version(sys.version_info[:3])
-    for program in _TOOLS:
+    for program in _TOOLS_THERE if patient.elsewhere else _TOOLS:
         yield program_there(program, shutil.which(program))
     found = _Found()
     with found.open:
@@ -108,7 +122,8 @@ def examine(patient: Patient) -> Iterator[Checkup]:
 
 
 def _checks(patient: Patient, found: _Found) -> Iterator[tuple[str, Callable[[], Checkup]]]:
-    yield "memory", lambda: memory(_available_mib(), patient.pairs)
+    if not patient.elsewhere:
+        yield "memory", lambda: memory(_available_mib(), patient.pairs)
     yield "state directory", lambda: _state(patient, found)
     if (state := found.state) is None:
         return
@@ -119,6 +134,11 @@ def _checks(patient: Patient, found: _Found) -> Iterator[tuple[str, Callable[[],
         yield "build root", build_root
     yield "left-over guests", lambda: left_over(len(stale_dirs(state)))
     yield "libvirt", lambda: _libvirt(patient, state, found)
+    if found.link is not None and (remote := found.link.remote) is not None:
+        name = "memory there"
+        yield name, lambda: memory(remote.available_mib(), patient.pairs, name)
+        yield "QEMU there", lambda: probing(_seconds_to_describe(remote))
+        yield "pool there", lambda: pool(remote.storage.folder, remote.storage.free_bytes() // _MIB)
     if profile is not None and found.link is not None:
         yield "KVM", lambda: _kvm(patient, state, profile, found)
     yield "xfstests", lambda: xfstests(os.environ.get(_XFSTESTS))
@@ -139,14 +159,14 @@ def program_there(program: str, path: str | None) -> Checkup:
     return Checkup(program, Health.GOOD, path)
 
 
-def memory(available_mib: int, pairs: int) -> Checkup:
+def memory(available_mib: int, pairs: int, name: str = "memory") -> Checkup:
     """Two guests a pair, and QEMU's own."""
     needed = pairs * 2 * (_GUEST_MIB + _QEMU_MIB) + _HOST_MIB
     found = f"{available_mib} MiB available, {needed} needed for {pairs} pair(s) of guests"
     if available_mib >= needed:
-        return Checkup("memory", Health.GOOD, found)
+        return Checkup(name, Health.GOOD, found)
     way = "end what else uses memory" + (", or run with fewer --pairs" if pairs > 1 else "")
-    return Checkup("memory", Health.BAD, found, way)
+    return Checkup(name, Health.BAD, found, way)
 
 
 def disk(free_mib: int, built: bool, cases: int) -> Checkup:
@@ -194,7 +214,7 @@ def left_over(folders: int) -> Checkup:
 
 def kvm(device: Path, accelerator: Accelerator | None, why_not: str = "") -> Checkup:
     """``accelerator`` is what a guest was seen to boot on, None when that was not tried."""
-    way = "nothing to do: runs use emulation (TCG), some times slower"
+    way = _SLOWER
     if not device.exists():
         return Checkup("KVM", Health.NOTE, f"there is no {device}", way)
     if not os.access(device, os.R_OK | os.W_OK):
@@ -206,6 +226,38 @@ def kvm(device: Path, accelerator: Accelerator | None, why_not: str = "") -> Che
         found = f"this is a {device} that never boots a guest (as under some nested hypervisors)"
         return Checkup("KVM", Health.NOTE, found, way)
     return Checkup("KVM", Health.NOTE, f"{device} is there; whether a guest boots on it: {why_not}")
+
+
+def probing(seconds: tuple[float, float]) -> Checkup:
+    """``seconds`` a daemon took to say what its QEMU can do, twice in a row."""
+    first, second = seconds
+    if second < _KEPT_S:
+        said = f"looked at in {first:.1f} s, and once more in {second:.1f} s"
+        return Checkup("QEMU there", Health.GOOD, said)
+    found = (
+        f"the daemon probes QEMU anew each time ({second:.0f} s, up to a minute on a busy host),"
+        " at every start of a guest: a system libvirtd whose QEMU user cannot open /dev/kvm does so"
+    )
+    way = "there: usermod -aG kvm libvirt-qemu (or chmod 0666 /dev/kvm), and restart libvirtd"
+    return Checkup("QEMU there", Health.NOTE, found, way)
+
+
+def pool(folder: str, free_mib: int) -> Checkup:
+    """The storage pool on the host of the guests; it is made by looking at it."""
+    found = f"{folder}, {free_mib} MiB free, {_POOL_MIB} needed"
+    if free_mib >= _POOL_MIB:
+        return Checkup("pool there", Health.GOOD, found)
+    return Checkup("pool there", Health.BAD, found, "define a pool named harness elsewhere there")
+
+
+def kvm_there(accelerator: Accelerator | None, why_not: str = "") -> Checkup:
+    """As ``kvm``, of a host whose devices cannot be looked at."""
+    if accelerator is Accelerator.KVM:
+        return Checkup("KVM", Health.GOOD, "a guest boots on it there")
+    if accelerator is Accelerator.TCG:
+        found = "offered there, but no guest boots on it, or QEMU's user may not open /dev/kvm"
+        return Checkup("KVM", Health.NOTE, found, _SLOWER)
+    return Checkup("KVM", Health.NOTE, f"there: {why_not}", _SLOWER)
 
 
 def xfstests(folder: str | None) -> Checkup:
@@ -270,16 +322,26 @@ def _libvirt(patient: Patient, state: StateDir, found: _Found) -> Checkup:
     return Checkup("libvirt", Health.GOOD, f"{said}, by {driver}")
 
 
+def _seconds_to_describe(remote: RemoteHypervisor) -> tuple[float, float]:
+    return remote.seconds_to_describe_qemu(), remote.seconds_to_describe_qemu()
+
+
 def _kvm(patient: Patient, state: StateDir, profile: Profile, found: _Found) -> Checkup:
     device, live, link = Path("/dev/kvm"), found.live, found.link
     if live is None or link is None:
         return kvm(device, None)
-    if link.remote is None and not os.access(device, os.R_OK | os.W_OK):
+    there = link.remote is not None
+    if there and not link.hypervisor.offers_kvm():
+        return kvm_there(None, "none is offered")
+    if not there and not os.access(device, os.R_OK | os.W_OK):
         return kvm(device, None)
+    seen: Accelerator | None = None
+    why_not = "" if patient.probe else "not tried"
     if not found.built:
-        return kvm(device, None, "seen when the profile is built")
-    if not patient.probe:
-        return kvm(device, None, "not tried")
-    image = build_micro(profile, state, faults=False)
-    seen = choose_accelerator(AcceleratorChoice.AUTO, state, live, link, image, lambda text: None)
-    return kvm(device, seen)
+        why_not = "seen when the profile is built"
+    if not why_not:
+        image = build_micro(profile, state, faults=False)
+        seen = choose_accelerator(
+            AcceleratorChoice.AUTO, state, live, link, image, lambda text: None
+        )
+    return kvm_there(seen, why_not) if there else kvm(device, seen, why_not)

@@ -139,7 +139,7 @@ class RemoteHypervisor(LibvirtHypervisor):
             return False
         return True
 
-    def look_at_qemu_s(self) -> float:
+    def seconds_to_describe_qemu(self) -> float:
         """How long the daemon takes to say what its QEMU can do; it keeps that if it can."""
         began = time.monotonic()
         call(
@@ -148,6 +148,11 @@ class RemoteHypervisor(LibvirtHypervisor):
             "install qemu-system-x86 there",
         )
         return time.monotonic() - began
+
+    def available_mib(self) -> int:
+        """Memory of the host that guests may use, what is cached included."""
+        stats = call("memory there", lambda: self._connection.getMemoryStats(-1, 0))
+        return int(sum(stats.get(name, 0) for name in ("free", "buffers", "cached"))) >> 10
 
     def host(self) -> str:
         """Name of the host of the guests, as it calls itself."""

@@ -98,6 +98,27 @@ def test_a_kvm_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "usermod" in doctor.kvm(device, None).way_out
 
 
+def test_a_daemon_that_probes_qemu_at_every_start_is_called_so() -> None:
+    assert doctor.probing((12.0, 0.1)).health is GOOD, "the first time it has to"
+    trap = doctor.probing((4.0, 3.9))
+    assert trap.health is NOTE
+    assert "/dev/kvm" in trap.found
+    assert "usermod -aG kvm" in trap.way_out
+
+
+def test_the_pool_there_needs_room() -> None:
+    assert doctor.pool("/pool", 10_000).health is GOOD
+    full = doctor.pool("/pool", 10)
+    assert full.health is BAD
+    assert "/pool" in full.found
+
+
+def test_kvm_of_another_host_is_what_a_guest_was_seen_to_do() -> None:
+    assert doctor.kvm_there(Accelerator.KVM).health is GOOD
+    assert "no guest boots" in doctor.kvm_there(Accelerator.TCG).found
+    assert "none is offered" in doctor.kvm_there(None, "none is offered").found
+
+
 def test_a_tree_of_xfstests_is_optional_but_must_be_one(tmp_path: Path) -> None:
     assert doctor.xfstests(None).health is NOTE
     assert doctor.xfstests(str(tmp_path)).health is BAD

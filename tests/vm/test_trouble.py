@@ -19,7 +19,7 @@ from harness.deadline import Deadline
 from harness.report.load import load_run
 
 
-def _await_results(harness: Harness, process: subprocess.Popen[str], count: int) -> None:
+def await_results(harness: Harness, process: subprocess.Popen[str], count: int) -> None:
     """Wait until a run under way has recorded ``count`` cases."""
     deadline = Deadline.after(300, f"{count} results")
     while not any(
@@ -42,7 +42,7 @@ def _owner(process: subprocess.Popen[str]) -> str:
 
 def test_killed_run_leaves_guests_that_clean_removes(harness: Harness) -> None:
     process = harness.start("run", "--suite", "ace-seq1")
-    _await_results(harness, process, 2)
+    await_results(harness, process, 2)
     owner = _owner(process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -74,7 +74,7 @@ def test_run_killed_while_its_guests_start_is_cleaned_up_after(harness: Harness)
 
 def test_running_run_is_left_alone_by_clean_and_by_a_second_run(harness: Harness) -> None:
     process = harness.start("run", "--suite", "smoke")
-    _await_results(harness, process, 1)
+    await_results(harness, process, 1)
     assert "0 left-over guests ended" in harness("clean").output
     second = harness("run", "--suite", "smoke", "--limit", "1")
     assert second.code == 0, second.output
@@ -84,7 +84,7 @@ def test_running_run_is_left_alone_by_clean_and_by_a_second_run(harness: Harness
 
 def test_interrupt_keeps_the_record_and_exits_130(harness: Harness) -> None:
     process = harness.start("run", "--suite", "ace-seq1")
-    _await_results(harness, process, 2)
+    await_results(harness, process, 2)
     owner = _owner(process)
     os.kill(process.pid, signal.SIGINT)
     done = harness.finish(process)
@@ -99,7 +99,7 @@ def test_interrupt_keeps_the_record_and_exits_130(harness: Harness) -> None:
 @pytest.mark.parametrize("role", ["primary", "backup"])
 def test_guest_killed_in_mid_run_costs_a_retry_and_no_result(harness: Harness, role: str) -> None:
     process = harness.start("run", "--suite", "ace-seq1", "--limit", "6")
-    _await_results(harness, process, 2)
+    await_results(harness, process, 2)
     (victim,) = qemu_pids([_owner(process), f"-{role},"])
     os.kill(victim, signal.SIGKILL)
     done = harness.finish(process)
@@ -113,7 +113,7 @@ def test_guest_killed_in_mid_run_costs_a_retry_and_no_result(harness: Harness, r
 def test_guest_that_hangs_is_named_and_replaced(harness: Harness, role: str) -> None:
     """A stopped QEMU process answers neither its guest's agent nor libvirt."""
     process = harness.start("run", "--suite", "ace-seq1", "--limit", "6", "--heartbeat-s", "10")
-    _await_results(harness, process, 2)
+    await_results(harness, process, 2)
     (victim,) = qemu_pids([_owner(process), f"-{role},"])
     os.kill(victim, signal.SIGSTOP)
     done = harness.finish(process)
