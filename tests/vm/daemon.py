@@ -7,9 +7,11 @@ daemon, and the usual folders are there, but are folders of the test. Without ro
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -42,7 +44,7 @@ class Daemon:
     @property
     def _socket(self) -> Path:
         if os.geteuid() == 0:
-            return self.folder / "run" / "libvirt-sock"
+            return self.folder / "run-libvirt" / "libvirt-sock"
         return self.folder / "runtime" / "libvirt" / "libvirt-sock"
 
     def start(self) -> None:
@@ -73,9 +75,8 @@ class Daemon:
             self.process.wait(timeout=_START_S)
 
     def _as_system(self) -> list[str]:
-        (self.folder / "run").mkdir(exist_ok=True)
         (self.folder / "libvirtd.conf").write_text(
-            f'unix_sock_dir = "{self.folder}/run"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
+            'unix_sock_dir = "/run/libvirt"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
         )
         mounts = []
         for path in _SHARED_WITH_NOBODY:
@@ -106,6 +107,56 @@ class Daemon:
             "HOME": str(self.folder / "home"),
         }
         return ["libvirtd", "--pid-file", str(self.folder / "pid")]
+
+
+@contextmanager
+def ssh_to(daemon: Daemon) -> Iterator[str]:
+    """The address of ``daemon`` over ssh, by a server that lets in one key, on the loopback."""
+    folder = daemon.folder / "ssh"
+    folder.mkdir(mode=0o700)
+    for name in ("host", "key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name],
+                       check=True)  # fmt: skip
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [f"{name}={value}" for name, value in daemon.environment.items()]
+    lines = [
+        "ListenAddress 127.0.0.1", f"Port {port}", f"HostKey {folder}/host", "PidFile none",
+        f"AuthorizedKeysFile {folder}/key.pub", "StrictModes no", "UsePAM no",
+        "PasswordAuthentication no", "PermitRootLogin prohibit-password",
+        *([f"SetEnv {' '.join(words)}"] if words else []),
+    ]  # fmt: skip
+    (folder / "config").write_text("\n".join(lines) + "\n")
+    serve = ["/usr/sbin/sshd", "-D", "-f", str(folder / "config"), "-E", str(folder / "log")]
+    if os.geteuid() == 0:
+        # Where the daemon's socket has its usual name.
+        assert daemon.process is not None
+        serve = ["nsenter", "--mount", f"--target={daemon.process.pid}", *serve]
+        Path("/run/sshd").mkdir(exist_ok=True)
+    server = subprocess.Popen(serve, stdin=subprocess.DEVNULL)
+    try:
+        _await_listener(server, port)
+        driver = "system" if os.geteuid() == 0 else "session"
+        yield (
+            f"qemu+ssh://{getpass.getuser()}@127.0.0.1:{port}/{driver}"
+            f"?keyfile={folder}/key&no_verify=1&known_hosts=/dev/null"
+        )
+    finally:
+        server.terminate()
+        server.wait(timeout=_START_S)
+
+
+def _await_listener(server: subprocess.Popen[bytes], port: int) -> None:
+    deadline = Deadline.after(_START_S, "sshd to listen")
+    while True:
+        assert server.poll() is None, "sshd has ended"
+        assert not deadline.expired, str(deadline)
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            continue
+        return
 
 
 @contextmanager

@@ -6,10 +6,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import Harness, qemu_pids
-from daemon import Daemon, private_daemon
+from daemon import Daemon, private_daemon, ssh_to
 from test_trouble import await_results
 
 from ace_workloads.registry import load_suite
@@ -101,3 +102,19 @@ def test_full_guests_have_their_disk_over_there(harness: Harness, daemon: Daemon
     done = harness("run", "--suite", "smoke", "--limit", "2", "--guests", "full",
                    "--connect", daemon.uri)  # fmt: skip
     assert done.code == 0, done.output
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/usr/sbin/sshd").exists(), reason="openssh-server is not installed")
+def test_over_ssh(harness: Harness, daemon: Daemon) -> None:
+    with ssh_to(daemon) as uri:
+        checked = harness("doctor", "--connect", uri, "--no-probe")
+        assert checked.code == 0, checked.output
+        done = harness("run", "--suite", "smoke", "--limit", "3", "--connect", uri)
+        assert done.code == 0, done.output
+        results = done.results("smoke")
+        assert len(results) == 3
+        assert not any(result.attempts for result in results)
+        refused = harness("run", "--suite", "smoke", "--connect", uri.replace("/key&", "/host&"))
+        assert refused.code == 3, refused.output
+        assert "libvirt cannot open qemu+ssh:" in refused.output
