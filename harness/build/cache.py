@@ -35,6 +35,23 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file())
 
 
+def lock_of(work: Path) -> Path:
+    """The file that is locked as long as somebody builds in the folder ``work``."""
+    return work.with_suffix(".lock")
+
+
+def is_locked(lock: Path) -> bool:
+    """Whether somebody holds the lock of a build."""
+    try:
+        with open(lock, "r+", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def built(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
     """The folder ``cache/name``, made by ``build(folder)`` if it is not there yet.
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.build.cache import built, content_key
-from harness.build.rootfs import RootTree, make_inside
+from harness.build.container import make_module
+from harness.build.rootfs import RootTree
 from harness.config import CHECKOUT, StateDir
 from harness.errors import InfraError
 
@@ -52,6 +53,6 @@ def _build(
 
     def compile_module(work: Path) -> None:
         what = f"building the kernel module for {root.release}"
-        make_inside(root, sources, words, work / product, what)
+        make_module(root, sources, words, work / product, what)
 
     return built(state.cache, f"kmod-{root.release}-{kind}-{key}", compile_module) / product

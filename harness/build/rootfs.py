@@ -64,7 +64,8 @@ _OBJTOOL_NEEDS = ("libelf1",)
 # Nothing in a guest reads documentation or translations: a third of the tree.
 _EXCLUDES = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 _BUILD_TIMEOUT_S = 1800
-_MAKE_TIMEOUT_S = 600
+MAKE_TIMEOUT_S = 600
+BUILD_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _FORMAT = "1"
 
 
@@ -147,11 +148,11 @@ def make_inside(
     try:
         for source in sources:
             shutil.copy2(source, inside)
-        environment = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C")
+        environment = [f"{name}={value}" for name, value in BUILD_ENVIRONMENT.items()]
         proc.run(
             root.chroot("/usr/bin/env", *environment, "make", "-C", folder, *words),
             what=what,
-            timeout_s=_MAKE_TIMEOUT_S,
+            timeout_s=MAKE_TIMEOUT_S,
         )
         shutil.copy2(inside / product.name, product)
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from harness.build.container import engine
 from harness.cli.options import state_dir_option
 from harness.config import StateDir
 from harness.config import state_dir as find_state_dir
@@ -41,6 +42,10 @@ def clean(cache: bool, connect: str | None, everywhere: bool, state_dir: Path | 
     if everywhere:
         raise UsageError("--everywhere is for another host", hint="--connect URI")
     click.echo(f"{sweep(state)} left-over guests ended")
+    with engine() as found:
+        if found is not None:
+            left = found.clean(state.cache, images=cache)
+            click.echo(f"{left.containers} left-over containers and {left.images} images removed")
     if cache:
         try:
             shutil.rmtree(state.cache)

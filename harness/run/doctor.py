@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from harness.build.container import Where, engine, where
 from harness.build.image import build_micro
 from harness.build.profile import Profile, load_profile
 from harness.build.rootfs import is_built
@@ -132,6 +133,7 @@ def _checks(patient: Patient, found: _Found) -> Iterator[tuple[str, Callable[[],
     if (profile := found.profile) is not None and not found.built:
         yield "archive", lambda: archive(profile, _status_of)
         yield "build root", build_root
+    yield "module build", _module_build
     yield "left-over guests", lambda: left_over(len(stale_dirs(state)))
     yield "libvirt", lambda: _libvirt(patient, state, found)
     if found.link is not None and (remote := found.link.remote) is not None:
@@ -202,6 +204,17 @@ def build_root() -> Checkup:
             way = f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
             return Checkup("build root", Health.BAD, f"{user} has no range in {path}", way)
     return Checkup("build root", Health.GOOD, "built in a user namespace")
+
+
+def module_build(wanted: Where, engine_version: str | None) -> Checkup:
+    """``engine_version`` is that of the container engine that answers, None if none does."""
+    if wanted is not Where.LOCAL and engine_version is not None:
+        return Checkup("module build", Health.GOOD, f"in a container, by {engine_version}")
+    if wanted is Where.CONTAINER:
+        way = "start docker, name it with DOCKER_HOST, or leave out HARNESS_BUILD=container"
+        return Checkup("module build", Health.BAD, "no container engine answers", way)
+    why = "as HARNESS_BUILD says" if wanted is Where.LOCAL else "no container engine answers"
+    return Checkup("module build", Health.GOOD, f"in the local build root: {why}")
 
 
 def left_over(folders: int) -> Checkup:
@@ -308,6 +321,11 @@ def _profile(patient: Patient, state: StateDir, found: _Found) -> Checkup:
         return Checkup("profile", Health.BAD, missing, way)
     how = "built" if found.built else "not built yet: the first run does, in some minutes"
     return Checkup("profile", Health.GOOD, f"{profile.name}, {how}")
+
+
+def _module_build() -> Checkup:
+    with engine() as found:
+        return module_build(where(), None if found is None else found.version())
 
 
 def _libvirt(patient: Patient, state: StateDir, found: _Found) -> Checkup:

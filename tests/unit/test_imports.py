@@ -34,8 +34,7 @@ LIBRARIES = {
     ),
     # Python's own, but there is one wrapper around it.
     "subprocess": ("harness/proc.py",),
-    # Not used by any file yet.
-    "docker": (),
+    "docker": ("harness/build/container.py",),
     "pexpect": ("harness/guest/console.py",),
 }
 """Outside library (or one of Python's to be kept in one place) -> files or folders it is for."""

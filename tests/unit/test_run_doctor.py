@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.build.container import Where
 from harness.build.profile import load_profile
 from harness.cli.main import run_command_line
 from harness.run import doctor
@@ -104,6 +105,22 @@ def test_a_daemon_that_probes_qemu_at_every_start_is_called_so() -> None:
     assert trap.health is NOTE
     assert "/dev/kvm" in trap.found
     assert "usermod -aG kvm" in trap.way_out
+
+
+def test_where_the_module_is_built() -> None:
+    def found(wanted: Where, version: str | None) -> tuple[Health, str]:
+        checkup = doctor.module_build(wanted, version)
+        return checkup.health, checkup.found
+
+    assert found(Where.AUTO, "docker 20") == (GOOD, "in a container, by docker 20")
+    assert found(Where.CONTAINER, "docker 20") == (GOOD, "in a container, by docker 20")
+    assert found(Where.LOCAL, "docker 20") == (
+        GOOD,
+        "in the local build root: as HARNESS_BUILD says",
+    )
+    assert found(Where.AUTO, None)[0] is GOOD
+    assert found(Where.CONTAINER, None) == (BAD, "no container engine answers")
+    assert "DOCKER_HOST" in doctor.module_build(Where.CONTAINER, None).way_out
 
 
 def test_the_pool_there_needs_room() -> None:
