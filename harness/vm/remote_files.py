@@ -118,9 +118,15 @@ class RemoteFiles:
         return len(own)
 
     def _disk(self, disk: DiskSpec) -> DiskSpec:
-        if disk.backing is None:
-            return replace(disk, path=self._own(disk.path))
-        return replace(disk, path=self._layer(disk.path, disk.backing))
+        return replace(disk, path=self._place_of(disk))
+
+    def _place_of(self, disk: DiskSpec) -> Path:
+        if disk.backing is not None:
+            return self._layer(disk.path, disk.backing)
+        # What no guest of this run writes to, and is not empty, was built: it is kept.
+        if disk.read_only and disk.path not in self._there and disk.path.stat().st_blocks:
+            return self._shared(disk.path)
+        return self._own(disk.path)
 
     def _own(self, source: Path) -> Path:
         if source not in self._there:

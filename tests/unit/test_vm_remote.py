@@ -123,21 +123,34 @@ def test_disks_belong_to_the_run_and_an_empty_one_is_not_sent(tmp_path: Path) ->
     storage = FakeStorage()
     files = RemoteFiles(storage, OURS)
     empty = DiskSpec(sparse(tmp_path / "own.img", 1 << 20))
-    full = DiskSpec(tmp_path / "full.img", read_only=True, shareable=True)
+    full = DiskSpec(tmp_path / "full.img", shareable=True)
     full.path.write_bytes(b"something")
-    wanted = spec(tmp_path, empty, full)
-    placed = files.placed(wanted)
-    own, other = placed.disks
+    seen = DiskSpec(full.path, read_only=True, shareable=True)
+    placed = files.placed(spec(tmp_path, empty, full, seen))
+    own, other, same = placed.disks
     assert storage.there[own.path.name] == 1 << 20
     assert own.path.name not in storage.content
     assert storage.content[other.path.name] == b"something"
-    assert (other.read_only, other.shareable) == (True, True)
+    assert (other.read_only, other.shareable) == (False, True)
+    assert (same.path, same.read_only) == (other.path, True), "one writes what the other sees"
     assert owner_of_volume(own.path.name) == owner_of_volume(other.path.name) == OURS
-    assert files.placed(wanted) == placed, "a guest that starts again finds its disks"
-    second = RemoteFiles(storage, OTHER).placed(wanted)
+    again = files.placed(spec(tmp_path, empty, full, seen))
+    assert again == placed, "a guest that starts again finds its disks"
+    second = RemoteFiles(storage, OTHER).placed(spec(tmp_path, empty, full))
     assert {disk.path for disk in second.disks}.isdisjoint(disk.path for disk in placed.disks)
     assert files.remove() == 2
     assert {owner_of_volume(name) for name in storage.there} == {OTHER, None}
+
+
+def test_a_disk_that_was_built_and_is_only_read_is_kept_there(tmp_path: Path) -> None:
+    storage, built = FakeStorage(), DiskSpec(tmp_path / "tree.img", read_only=True, shareable=True)
+    built.path.write_bytes(b"a tree")
+    one, two = (
+        RemoteFiles(storage, owner).placed(spec(tmp_path, built)) for owner in (OURS, OTHER)
+    )
+    assert one.disks == two.disks
+    assert owner_of_volume(one.disks[0].path.name) is None
+    assert storage.content[one.disks[0].path.name] == b"a tree"
 
 
 def test_a_layer_is_made_there_above_a_disk_that_all_share(tmp_path: Path) -> None:
