@@ -122,7 +122,6 @@ def _say(text: str) -> None:
     default=AcceleratorChoice.AUTO.value,
     show_default=True,
 )
-@click.option("--connect", metavar="URI", help="libvirt connection  [default: the embedded driver]")
 @click.option(
     "--boot-timeout-s",
     type=click.IntRange(1, 24 * 3600),

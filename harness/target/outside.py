@@ -62,10 +62,14 @@ class OutsideNodes:
 
     def start_lines(self, place: int, length: int, *, create: bool) -> list[Line]:
         """Commands that start a node, whose modules have been delivered."""
-        line = ROLES[place] if create else "returning"
-        table = self._place(place).fill(self.file.tables[line], length)
-        loads: list[Line] = [("insmod", path) for path in self._files]
-        return [*loads, ("dm-create", self.device, "-", "RW", table)]
+        role = ROLES[place] if create else "backup"
+        line = role if create else "returning"
+        table = self._place(place, role).fill(self.file.tables[line], length)
+        lines: list[Line] = [("insmod", path) for path in self._files]
+        if create:
+            # What an earlier target left is not this one's.
+            lines.append(("zero", _DISK, "0"))
+        return [*lines, ("dm-create", self.device, "-", "RW", table)]
 
     def deliver(self, agent: Agent, deadline: Deadline) -> None:
         """Put the modules into a guest, unless they are loaded there."""
@@ -89,10 +93,10 @@ class OutsideNodes:
         text = self.file.messages.get(name)
         return [] if text is None else [("dm-message", self.device, "0", *text.split())]
 
-    def _place(self, place: int) -> Place:
+    def _place(self, place: int, role: str) -> Place:
         port = _FIRST_PORT + self._incarnation % _PORTS
         return Place(
-            role=ROLES[place],
+            role=role,
             identity=2 * self._incarnation + place,
             peer_identity=2 * self._incarnation + 1 - place,
             address=self._addresses[place],

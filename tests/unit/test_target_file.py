@@ -231,6 +231,7 @@ def test_it_is_set_up_as_the_file_says(tmp_path: Path, outside: Outside) -> None
     ]
     loads = [(role, c[1]) for role, c in world.log if c[0] == "insmod"]
     assert loads == [(role, path) for role, path, _ in puts]
+    assert world.seen["primary", "zero"] == world.seen["backup", "zero"] == 1
     tables = {role: c for role, c in world.log if c[0] == "dm-create"}
     assert tables["primary"][1] == "copied"
     words = tables["primary"][-1].split()
@@ -286,4 +287,7 @@ def test_a_new_set_up_has_nothing_in_common_with_the_one_before(outside: Outside
     second = nodes.start_lines(0, MIB, create=True)[-1][-1].split()
     assert {first[5], first[7]}.isdisjoint({second[5], second[7]})
     assert first[6] != second[6]
-    assert nodes.start_lines(0, MIB, create=False)[-1][-1].endswith("({x})")
+    returning = nodes.start_lines(0, MIB, create=False)[-1][-1]
+    assert " backup " in returning
+    assert all(line[0] != "zero" for line in nodes.start_lines(0, MIB, create=False))
+    assert returning.endswith("({x})")

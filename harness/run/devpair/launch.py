@@ -25,6 +25,7 @@ from harness.vm.live import LiveDir
 Say = Callable[[str], None]
 _MOST_BYTES = 16 << 20
 _END_S = 120.0
+_HARNESS = (sys.executable, "-m", "harness")
 
 
 def launch(options: PairOptions, say: Say) -> Json:
@@ -35,10 +36,8 @@ def launch(options: PairOptions, say: Say) -> Json:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
-            words = ["-m", "harness", "pair", "keep", "--leash", str(theirs.fileno())]
-            keeper = proc.start_detached(
-                [sys.executable, *words], what="starting a keeper", keep=theirs.fileno()
-            )
+            words = [*_HARNESS, "pair", "keep", "--leash", str(theirs.fileno())]
+            keeper = proc.start_detached(words, what="starting a keeper", keep=theirs.fileno())
         try:
             ours.sendall(options.dump().encode() + b"\n")
             for line in lines(_parts(ours), _MOST_BYTES):
@@ -74,7 +73,10 @@ def _lost(keeper: proc.Detached, why: str) -> InfraError:
 
 def keep_on_leash(descriptor: int) -> int:
     """Be the keeper at the other end of ``launch``; the exit code of the process."""
-    leash = _Leash(socket.socket(fileno=descriptor))
+    try:
+        leash = _Leash(socket.socket(fileno=descriptor))
+    except OSError as error:
+        raise InfraError(f"a keeper is started by `harness pair up` only: {error}") from error
     try:
         keeper = Keeper(leash.options(), leash.say)
         leash.watch(keeper.end)

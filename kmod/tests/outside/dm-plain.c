@@ -3,7 +3,7 @@
  * A module as its author would bring it along, small enough to be built in seconds.  It claims to
  * replicate and does not, so that no run may find it sound; and it can be made to crash.
  *
- * Table line: <device> <role>.  Message: "crash".
+ * Table line: <device> <role>.  Messages: "promote", "crash".
  */
 #include <linux/bio.h>
 #include <linux/bug.h>
@@ -80,8 +80,13 @@ static void plain_status(struct dm_target *ti, status_type_t type, unsigned int 
 static int plain_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
 			 unsigned int maxlen)
 {
+	struct plain *p = ti->private;
+
 	BUG_ON(argc == 1 && !strcmp(argv[0], "crash"));
-	return -EINVAL;
+	if (argc != 1 || strcmp(argv[0], "promote"))
+		return -EINVAL;
+	strscpy(p->role, "primary", sizeof(p->role));
+	return 0;
 }
 
 static struct target_type plain_target = {
