@@ -37,7 +37,7 @@ from harness.run.campaign import run_campaign
 from harness.run.endurance import schedule
 from harness.run.filesystems import FILE_SYSTEMS
 from harness.run.minimizing import SUITE, MinimizePlan, Way
-from harness.run.options import RunOptions
+from harness.run.options import Engine, RunOptions
 
 _LINE_CHARS = 200
 _MOST_CHECKS = 6
@@ -99,6 +99,11 @@ def minimize(
         only=(str(case_id),),
         **values,
     )
+    if options.engine is not Engine.NATIVE:
+        raise UsageError(
+            "what is smaller is tried by the agent, one after the other",
+            hint="leave --engine out: both engines find the same",
+        )
     start = Candidate.of(workload, append_bytes)
     plan = MinimizePlan(
         start, case_id.fs, case_id.target, tries=tries, most=max_candidates, told=_tell
