@@ -122,6 +122,12 @@ def test_what_is_no_request_is_refused_and_harms_nobody(office: Office, data: by
     assert ask(office.live, "echo", quiet) == "done"
 
 
+def test_a_request_without_an_end_is_not_kept(office: Office) -> None:
+    with caller(office) as connected:
+        connected.sendall(b"x" * (MOST_BYTES + 1))
+        assert "more than" in reply(connected)["error"]
+
+
 def test_a_client_that_says_nothing_is_not_waited_for(office: Office) -> None:
     with caller(office) as silent, caller(office) as slow:
         slow.sendall(b'{"verb":')
