@@ -22,7 +22,7 @@ from harness.build.rootfs import RootTree, build_root
 from harness.config import StateDir
 
 _FORMAT = "1"
-_MEMORY_MIB = 1024
+FULL_MEMORY_MIB = 1024
 _FOLDERS = ("dev", "proc", "sys", "tmp", "run", "newroot", "etc/harness", "lib/modules")
 
 
@@ -37,18 +37,19 @@ class FullImage(MicroImage):
 def build_full(profile: Profile, state: StateDir, *, faults: bool = False) -> FullImage:
     """Build, or find in the cache, everything a full guest of ``profile`` needs."""
     root = build_root(profile, state)
-    initrd = _build_initrd(profile, root, state, faults)
+    initrd = build_initrd(profile, root, state, faults)
     return image_of(
         FullImage,
         profile,
         root,
         initrd,
-        memory_mib=max(_MEMORY_MIB, profile.memory_mib),
+        memory_mib=max(FULL_MEMORY_MIB, profile.memory_mib),
         root_disk=build_root_disk(profile, state),
     )
 
 
-def _build_initrd(profile: Profile, root: RootTree, state: StateDir, faults: bool) -> Path:
+def build_initrd(profile: Profile, root: RootTree, state: StateDir, faults: bool) -> Path:
+    """The small initramfs; it needs no disk if the kernel's command line names none."""
     agent = build_agent(root, state)
     module = build_module(root, state, faults=faults)
     boot = initramfs.module_order(root, guest_modules.ROOT)

@@ -23,7 +23,7 @@ PAYLOAD = "/run/harness"
 """Where a full guest finds what came with the kernel: the agent mounts it there."""
 ROOT_PASSWORD = "harness"
 # Of ROOT_PASSWORD, with few rounds: emulation is slow, and there is no network to be attacked by.
-_HASH = (
+PASSWORD_HASH = (
     "$6$rounds=1000$harness$ABzS.Hs0v0GtTZmCfClzQ4b7.RqUk6CgyHflYuv"
     ".eRVaY5efQYMRAwAyhZgni17IAeG09yX89Sh4zORAtvNmA0"
 )
@@ -77,7 +77,7 @@ MASKED = (
 # Read by systemd-modules-load: the agent loads what a test needs.
 _MASKED_LOADS = ("drbd.conf", "modules.conf")
 # These open every disk that appears, to see what is on it.
-_MASKED_RULES = (
+MASKED_RULES = (
     "13-dm-disk.rules",
     "60-persistent-storage-dm.rules",
     "60-persistent-storage.rules",
@@ -91,7 +91,15 @@ _MASKED_RULES = (
 
 def sources() -> tuple[str | Path, ...]:
     """What decides how a tree is furnished, for the disk's key."""
-    return (OVERLAY, _HASH, module_folder(), *_ENABLED, *MASKED, *_MASKED_RULES, *_MASKED_LOADS)
+    return (
+        OVERLAY,
+        PASSWORD_HASH,
+        module_folder(),
+        *_ENABLED,
+        *MASKED,
+        *MASKED_RULES,
+        *_MASKED_LOADS,
+    )
 
 
 def furnish(root: RootTree, stage: Path, modules: Sequence[str], name: str) -> None:
@@ -109,7 +117,7 @@ def furnish(root: RootTree, stage: Path, modules: Sequence[str], name: str) -> N
         _link(stage / _SYSTEMD / "multi-user.target.wants" / unit, f"../{unit}")
     for unit in MASKED:
         _link(stage / _SYSTEMD / unit, "/dev/null")
-    for rule in _MASKED_RULES:
+    for rule in MASKED_RULES:
         _link(stage / "etc" / "udev" / "rules.d" / rule, "/dev/null")
     for load in _MASKED_LOADS:
         _link(stage / "etc" / "modules-load.d" / load, "/dev/null")
@@ -134,7 +142,10 @@ def module_folder() -> str:
 def _with_password(shadow: Path) -> bytes:
     """The password file with that of root set."""
     text, found = re.subn(
-        r"^root:[^:]*:", lambda _: f"root:{_HASH}:", shadow.read_text("ascii"), flags=re.MULTILINE
+        r"^root:[^:]*:",
+        lambda _: f"root:{PASSWORD_HASH}:",
+        shadow.read_text("ascii"),
+        flags=re.MULTILINE,
     )
     if found != 1:
         raise InfraError(f"{shadow} has {found} lines for root, expected one")

@@ -30,7 +30,8 @@ class MicroImage:
     module: str
     """Path in the guest of the replication module."""
     on_demand: Mapping[str, tuple[str, ...]]
-    """Feature -> module paths in the guest, in load order."""
+    """Feature -> module paths in the guest, in load order; without those of optional features that
+    the kernel lacks."""
     arguments: tuple[str, ...] = ()
     """The profile's own words on the kernel's command line."""
     memory_mib: int = 512
@@ -82,7 +83,8 @@ def on_demand_files(root: RootTree) -> tuple[str, ...]:
 
 
 def _demand(root: RootTree) -> dict[str, tuple[str, ...]]:
-    return {
-        name: initramfs.module_order(root, wanted)
-        for name, wanted in guest_modules.ON_DEMAND.items()
-    }
+    demand = {}
+    for name, wanted in guest_modules.ON_DEMAND.items():
+        if name not in guest_modules.OPTIONAL or initramfs.has_modules(root, wanted):
+            demand[name] = initramfs.module_order(root, wanted)
+    return demand

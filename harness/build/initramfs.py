@@ -30,6 +30,7 @@ TOOLS = (
 # Runs at every crash point; finding its libraries takes an emulated guest as long as the check.
 _STATIC = {"/sbin/e2fsck": "/sbin/e2fsck.static"}
 _PACK_TIMEOUT_S = 300
+_UNPACK_TIMEOUT_S = 60
 _LDD_LINE = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
 MODULE_DIR = "/lib/modules"
 _FOLDERS = (
@@ -59,6 +60,13 @@ def module_order(root: RootTree, names: Iterable[str]) -> tuple[str, ...]:
         elif wanted not in builtin:
             raise InfraError(f"kernel {root.release} has no module {name}")
     return tuple(dict.fromkeys(order))
+
+
+def has_modules(root: RootTree, names: Iterable[str]) -> bool:
+    """Whether the kernel has all of ``names``, as modules or built in."""
+    files = [line.partition(":")[0] for line in _listing(root, "modules.dep")]
+    there = {_module_name(file) for file in (*files, *_listing(root, "modules.builtin"))}
+    return there >= {name.replace("-", "_") for name in names}
 
 
 def _listing(root: RootTree, name: str) -> list[str]:
@@ -131,6 +139,10 @@ def _copy(root: RootTree, original: str, path: str, tree: Path) -> None:
 
 def install_module(source: Path, target: Path) -> None:
     """Copy a module of the kernel's own, uncompressed. InfraError if that cannot be."""
+    if source.suffix == ".zst":
+        words = ["zstd", "--decompress", "--quiet", "--force", str(source), "-o", str(target)]
+        proc.run(words, what=f"unpacking {source.name}", timeout_s=_UNPACK_TIMEOUT_S)
+        return
     data = source.read_bytes()
     if source.suffix == ".xz":
         data = lzma.decompress(data)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ DEFAULT_PROFILE = "debian-12"
 _MEMORY_MIB = 512
 _COMPONENTS = ("main",)
 _TEXTS = ("suite", "archive", "security", "keyring")
+_CLOUD = "cloud-image"
+_CLOUD_TEXTS = ("image", "sha256")
 _OTHER_KEYS = (
     "components",
     "packages",
@@ -25,7 +28,20 @@ _OTHER_KEYS = (
     "kernel_arguments",
     "memory_mib",
     "patience",
+    "source",
+    *_CLOUD_TEXTS,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSource:
+    """A vendor's disk image to make full guests of."""
+
+    address: str
+    """http, https or file."""
+    sha256: str
+    """64 hexadecimal digits. Written in the profile, so that every host has the same guests, and
+    needs no keyring of the vendor's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +69,8 @@ class Profile:
     """Of each guest of a pair."""
     patience: int = field(default=1, repr=False)
     """How many times longer than for a distribution's kernel to wait for a guest."""
+    cloud: CloudSource | None = field(default=None, repr=False)
+    """What full guests are made of, if it is not the root tree."""
 
     def sources(self) -> tuple[str, ...]:
         """One-line apt sources: the release, its updates, its security updates."""
@@ -108,8 +126,31 @@ def _from_toml(path: Path, data: dict[str, object]) -> Profile:
         kernel_arguments=table.texts("kernel_arguments") if "kernel_arguments" in data else (),
         memory_mib=table.number("memory_mib") if "memory_mib" in data else _MEMORY_MIB,
         patience=table.number("patience") if "patience" in data else 1,
+        cloud=_cloud(table),
         **texts,
     )
+
+
+def _cloud(table: _Table) -> CloudSource | None:
+    given = [key for key in _CLOUD_TEXTS if key in table.data]
+    if "source" not in table.data:
+        if given:
+            raise UsageError(f"guest profile {table.path}: {given[0]!r} needs source = {_CLOUD!r}")
+        return None
+    if (source := table.text("source")) != _CLOUD:
+        raise UsageError(f"guest profile {table.path}: source = {source!r} must be {_CLOUD!r}")
+    address, sha256 = (table.text(key) for key in _CLOUD_TEXTS)
+    if not address.startswith(("http://", "https://", "file:///")):
+        raise UsageError(
+            f"guest profile {table.path}: image = {address!r} must be an address",
+            hint="http://..., https://... or file:///...",
+        )
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise UsageError(
+            f"guest profile {table.path}: sha256 = {sha256!r} must be 64 hexadecimal digits",
+            hint=f"those of the image's line in {address.rpartition('/')[0]}/SHA256SUMS",
+        )
+    return CloudSource(address, sha256)
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,8 @@ def _bootstrap(profile: Profile, packages: Sequence[str], work: Path) -> None:
     archive = work / "root.tar"
     words: list[str | Path] = ["mmdebstrap", "--variant=apt"]
     words += ['--aptopt=Apt::Install-Recommends "false"']
+    # A server that does not answer is given up in a minute, not in ten.
+    words += ['--aptopt=Acquire::http::Timeout "20"', '--aptopt=Acquire::Retries "1"']
     words += [f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDES]
     words += [f"--include={','.join(packages)}"]
     words += [profile.suite, archive, *profile.sources()]
@@ -171,7 +173,7 @@ def _bootstrap(profile: Profile, packages: Sequence[str], work: Path) -> None:
         words,
         what=f"building the root tree of profile {profile.name} from {profile.archive}",
         timeout_s=_BUILD_TIMEOUT_S,
-        hint=f"is {profile.archive} reachable? another mirror: HARNESS_MIRROR=URL",
+        hint=f"can {profile.archive} be reached? another mirror of it: HARNESS_MIRROR=URL",
     )
     root = work / "root"
     root.mkdir()
@@ -191,7 +193,9 @@ def _require(profile: Profile) -> None:
     if not Path(profile.keyring).is_file():
         raise InfraError(
             f"keyring {profile.keyring} of profile {profile.name} is missing",
-            hint="install the archive keyring package (debian-archive-keyring, ubuntu-keyring)",
+            hint=f"with its keys is checked what comes from {profile.archive}, or its mirror named "
+            "by HARNESS_MIRROR=URL; it is in the package debian-archive-keyring, or ubuntu-keyring "
+            "of Ubuntu's archive",
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.build.cache import content_key
+from harness.build.cloud import build_cloud
 from harness.build.disk import build_root_disk
 from harness.build.full import build_full
 from harness.build.image import MicroImage, build_micro
@@ -103,8 +104,7 @@ def laboratory(
         say(f"ended {ended} guests that a killed run had left behind")
     profile = load_profile(options.profile)
     say(f"building what guest profile {profile.name} needs, unless it is cached")
-    build = build_full if options.guests is Guests.FULL else build_micro
-    image: MicroImage = build(profile, state, faults=options.defect is not None)
+    image = build_image(profile, state, options.guests, faults=options.defect is not None)
     layers, version = _layers(options, profile, state)
     with contextlib.ExitStack() as stack:
         live = folder or stack.enter_context(live_dir(state))
@@ -121,6 +121,15 @@ def _layers(options: RunOptions, profile: Profile, state: StateDir) -> tuple[tup
         return (), ""
     tree = look_at_tree(options.xfstests)
     return (build_root_disk(profile, state), pack_tree(tree, state)), tree.version
+
+
+def build_image(profile: Profile, state: StateDir, guests: Guests, *, faults: bool) -> MicroImage:
+    """Build, or find in the cache, what ``guests`` of ``profile`` boot from."""
+    if guests is Guests.MICRO:
+        return build_micro(profile, state, faults=faults)
+    if profile.cloud is not None:
+        return build_cloud(profile, profile.cloud, state, faults=faults)
+    return build_full(profile, state, faults=faults)
 
 
 def choose_accelerator(

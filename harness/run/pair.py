@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.build.full import FullImage
 from harness.build.image import MicroImage
 from harness.deadline import Deadline
 from harness.errors import GuestLostError, InfraError
@@ -17,10 +16,10 @@ from harness.guest.agent import Agent
 from harness.guest.oops import KernelReport, Scanner
 from harness.guest.ports import ByteChannel, SocketChannel
 from harness.proc import NO_SPACE_HINT
+from harness.run.guest_disks import boots_itself, is_full, kernel_words, system_disks
 from harness.target.outside import Outside
 from harness.vm.cable import Cable, cable_here
 from harness.vm.domain_xml import SIDE_PORT
-from harness.vm.layer import make_layer
 from harness.vm.live import LiveDir
 from harness.vm.ports import (
     Accelerator,
@@ -46,8 +45,6 @@ COMMAND_LINE = (
     # What is under way must fit the host's socket buffer, or frames are lost and sent again.
     'sysctl.net.ipv4.tcp_rmem="4096 65536 98304" net.ifnames=0'
 )
-# The root disk comes after the two that every guest has. A boot is not commented on the console.
-_FULL_WORDS = ("harness.root=/dev/vdc", "systemd.show_status=error")
 _MACS = ("52:54:00:ac:e0:01", "52:54:00:ac:e0:02")
 _TAIL_LINES = 20
 _SETTLE_S = 2.0
@@ -242,12 +239,14 @@ class PairBuilder:
         if primary:
             _sparse(control, self.disk_bytes)
         disks = (DiskSpec(own), DiskSpec(control, read_only=not primary, shareable=True))
-        full = isinstance(self.image, FullImage)
+        link = _end_of(cable, primary)
+        words = (COMMAND_LINE, *kernel_words(self.image, role), f"harness.role={role}")
+        by_itself = boots_itself(self.image)
         return MachineSpec(
             name=f"harness-{self.live.owner}-{label}-{role}",
-            kernel=self.image.kernel,
-            initrd=self.image.initrd,
-            command_line=" ".join((COMMAND_LINE, *self._words(role), f"harness.role={role}")),
+            kernel=None if by_itself else self.image.kernel,
+            initrd=None if by_itself else self.image.initrd,
+            command_line=" ".join(words),
             accelerator=self.accelerator,
             console=console,
             channel=folder / f"{role}.sock",
@@ -256,26 +255,12 @@ class PairBuilder:
             memory_mib=max(self.memory_mib, self.image.memory_mib),
             disks=(
                 *disks,
-                *self._root_disks(folder, role),
+                *system_disks(self.image, folder, role, link.mac),
                 *(self._further_disks(folder) if primary else ()),
             ),
-            link=_end_of(cable, primary),
-            console_socket=folder / f"{role}-console.sock" if full else None,
+            link=link,
+            console_socket=folder / f"{role}-console.sock" if is_full(self.image) else None,
         )
-
-    def _words(self, role: str) -> tuple[str, ...]:
-        """On the kernel's command line, for this image."""
-        if not isinstance(self.image, FullImage):
-            return self.image.arguments
-        return (*_FULL_WORDS, f"systemd.hostname={role}", *self.image.arguments)
-
-    def _root_disks(self, folder: Path, role: str) -> tuple[DiskSpec, ...]:
-        """The root disk of a full guest: a layer of its own above the one that all share."""
-        if not isinstance(self.image, FullImage):
-            return ()
-        layer = folder / f"{role}-root.qcow2"
-        make_layer(self.image.root_disk, layer)
-        return (DiskSpec(layer, format="qcow2", backing=self.image.root_disk),)
 
     def _further_disks(self, folder: Path) -> list[DiskSpec]:
         disks = [DiskSpec(path, read_only=True, shareable=True) for path in self.primary_disks]
@@ -290,6 +275,7 @@ class PairBuilder:
         try:
             agent = Agent(self.connect(spec.channel), role)
             hello = agent.hello(deadline)
+            self._check_kernel(machine, hello.kernel)
             address = PRIMARY_ADDRESS if role == "primary" else BACKUP_ADDRESS
             agent.run_all([("netup", "eth0", f"{address}/24"), *self._delay(role)], deadline)
         except (OSError, GuestLostError) as error:
@@ -299,6 +285,15 @@ class PairBuilder:
                 hint="try --accel tcg, a longer --boot-timeout-s, or another --profile",
             ) from error
         return Guest(role, machine, agent, spec.console, hello.kernel, spec)
+
+    def _check_kernel(self, machine: Machine, kernel: str) -> None:
+        """A guest with a kernel of its own must have that which the module was built for."""
+        if boots_itself(self.image) and kernel != self.image.release:
+            raise InfraError(
+                f"guest {machine.name} runs kernel {kernel}, but the module is for "
+                f"{self.image.release}",
+                hint="kernel_packages of the profile must name the kernel of the image",
+            )
 
     def _delay(self, role: str) -> list[tuple[str, ...]]:
         if not self.link_delay_ms or role != "primary":

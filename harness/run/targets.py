@@ -76,6 +76,10 @@ def make_target(
         addresses = (PRIMARY_ADDRESS, BACKUP_ADDRESS)
         return RollbaccineTarget(image.module, addresses, defect, encryption=encryption)
     if name in PROTOCOLS:
+        if "drbd" not in image.on_demand:
+            raise UsageError(
+                f"kernel {image.release} has no DRBD", hint="choose another --profile or --target"
+            )
         addresses = PRIMARY_ADDRESS, BACKUP_ADDRESS
         return DrbdTarget(name, image.on_demand["drbd"], addresses)
     raise _unknown(name)

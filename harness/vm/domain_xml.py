@@ -33,9 +33,10 @@ def domain_xml(spec: MachineSpec, *, place: str = "", streams: bool = False) -> 
     ET.SubElement(metadata, f"{{{METADATA_URI}}}run", owner=spec.owner, place=place)
     boot = ET.SubElement(domain, "os")
     _text(boot, "type", "hvm", arch="x86_64", machine="q35")
-    _text(boot, "kernel", str(spec.kernel))
-    _text(boot, "initrd", str(spec.initrd))
-    _text(boot, "cmdline", spec.command_line)
+    if spec.kernel is not None:
+        _text(boot, "kernel", str(spec.kernel))
+        _text(boot, "initrd", str(spec.initrd))
+        _text(boot, "cmdline", spec.command_line)
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")
     _cpu(domain, spec.accelerator)
@@ -79,6 +80,8 @@ def _disk(devices: ET.Element, disk: DiskSpec, target: str) -> None:
     )
     ET.SubElement(element, "source", file=str(disk.path))
     ET.SubElement(element, "target", dev=target, bus="virtio")
+    if disk.boot:
+        ET.SubElement(element, "boot", order="1")
     if disk.read_only:
         ET.SubElement(element, "readonly")
     if disk.shareable:

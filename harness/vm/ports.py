@@ -43,6 +43,8 @@ class DiskSpec:
     """As QEMU calls it; a ``qcow2`` may be a layer above another file, which it names itself."""
     backing: Path | None = None
     """That file, where the layer has still to be made on another host."""
+    boot: bool = False
+    """Whether the machine, if it has no kernel, is to boot from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,9 @@ class MachineSpec:
     """Everything needed to start one guest."""
 
     name: str
-    kernel: Path
-    initrd: Path
+    kernel: Path | None
+    """None: what the disk to boot from holds; then the next two have no meaning."""
+    initrd: Path | None
     command_line: str
     accelerator: Accelerator
     console: Path

@@ -104,8 +104,8 @@ class RemoteFiles:
         """
         return replace(
             spec,
-            kernel=self._shared(spec.kernel),
-            initrd=self._shared(spec.initrd),
+            kernel=None if spec.kernel is None else self._shared(spec.kernel),
+            initrd=None if spec.initrd is None else self._shared(spec.initrd),
             disks=tuple(self._disk(disk) for disk in spec.disks),
         )
 

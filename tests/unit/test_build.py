@@ -345,15 +345,20 @@ def test_a_damaged_root_tree(root: RootTree) -> None:
 
 
 def test_modules_are_put_in_unpacked(tmp_path: Path) -> None:
-    plain, packed = tmp_path / "a.ko", tmp_path / "b.ko.xz"
+    plain, packed, dense = (tmp_path / name for name in ("a.ko", "b.ko.xz", "d.ko.zst"))
     plain.write_bytes(b"ELF")
     packed.write_bytes(lzma.compress(b"ELF"))
-    for source in (plain, packed):
+    subprocess.run(["zstd", "-q", plain, "-o", dense], check=True)
+    for source in (plain, packed, dense):
+        (tmp_path / "out.ko").unlink(missing_ok=True)
         initramfs.install_module(source, tmp_path / "out.ko")
         assert (tmp_path / "out.ko").read_bytes() == b"ELF"
-    (tmp_path / "c.ko.zst").write_bytes(b"?")
+    (tmp_path / "c.ko.gz").write_bytes(b"?")
     with pytest.raises(InfraError, match="compressed"):
-        initramfs.install_module(tmp_path / "c.ko.zst", tmp_path / "out.ko")
+        initramfs.install_module(tmp_path / "c.ko.gz", tmp_path / "out.ko")
+    dense.write_bytes(b"?")
+    with pytest.raises(ToolError, match=r"unpacking d.ko.zst failed"):
+        initramfs.install_module(dense, tmp_path / "out.ko")
     assert initramfs.guest_module_path("kernel/fs/ext4/ext4.ko.xz") == "/lib/modules/ext4.ko"
 
 

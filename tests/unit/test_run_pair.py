@@ -13,6 +13,7 @@ import pytest
 from run_world import IMAGE, OOPS, World
 
 from harness import proc
+from harness.build.cloud import CloudImage
 from harness.build.full import FullImage
 from harness.deadline import Deadline
 from harness.errors import AgentError, GuestLostError, InfraError, UsageError
@@ -104,6 +105,44 @@ def test_full_guests_have_a_layer_each_above_one_disk(tmp_path: Path) -> None:
         layers.append(layer.path)
     assert len({*layers, image.root_disk}) == 3
     pair.close()
+
+
+def cloud_image(folder: Path, release: str = "6.1.0-fake") -> CloudImage:
+    """An image of guests that boot by themselves; there is nothing in it."""
+    disk, payload = folder / "cloud.img", folder / "payload"
+    disk.write_bytes(b"")
+    os.truncate(disk, MIB)
+    payload.mkdir()
+    facts = {field.name: getattr(IMAGE, field.name) for field in fields(IMAGE)}
+    return CloudImage(**{**facts, "release": release, "disk": disk, "payload": payload})
+
+
+def test_guests_of_a_vendors_image_boot_by_themselves(tmp_path: Path) -> None:
+    world = World()
+    image = cloud_image(tmp_path, world.builder(tmp_path).boot("0").primary.kernel)
+    pair = replace(world.builder(tmp_path), image=image).boot("0-1")
+    for guest in pair.guests:
+        assert (guest.spec.kernel, guest.spec.initrd) == (None, None)
+        root, seed = guest.spec.disks[2:]
+        assert (root.boot, root.format, root.backing) == (True, "qcow2", image.disk)
+        assert seed.read_only
+        assert not seed.boot
+        assert guest.spec.console_socket is not None
+        assert guest.spec.link is not None
+        out = tmp_path / guest.name
+        words = ["xorriso", "-osirrox", "on", "-indev", seed.path, "-extract", "/", out]
+        proc.run(words, what="looking at the seed", timeout_s=20)
+        assert guest.spec.link.mac in (out / "network-config").read_text("ascii")
+        assert f"local-hostname: {guest.name}\n" in (out / "meta-data").read_text("ascii")
+    pair.close()
+
+
+def test_a_vendors_kernel_that_the_module_is_not_for_is_refused(tmp_path: Path) -> None:
+    world = World()
+    image = cloud_image(tmp_path, "6.8.0-1-other")
+    with pytest.raises(InfraError, match=r"runs kernel .*, but the module is for 6.8.0-1-other"):
+        replace(world.builder(tmp_path), image=image).boot("0-1")
+    assert world.hypervisor.running() == []
 
 
 def test_micro_guests_have_no_root_disk_and_no_console_to_type_at(tmp_path: Path) -> None:

@@ -143,6 +143,14 @@ def test_a_disk_says_its_format() -> None:
     assert [driver.get("type") for driver in drivers] == ["raw", "qcow2"]
 
 
+def test_a_guest_that_boots_by_itself() -> None:
+    disks = (DiskSpec(Path("/d/own.img")), DiskSpec(Path("/d/root.qcow2"), boot=True))
+    root = parsed(kernel=None, initrd=None, disks=disks)
+    assert [child.tag for child in only(root, "os")] == ["type"]
+    # The disks of the target come first, and there is nothing on them to boot.
+    assert [disk.find("boot") is not None for disk in root.findall("devices/disk")] == [False, True]
+
+
 def test_a_side_channel_is_a_second_port() -> None:
     channels = parsed(side_channel=Path("/live/primary-1.sock")).findall("devices/channel")
     assert [
