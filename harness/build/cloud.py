@@ -72,7 +72,16 @@ def _build_disk(source: CloudSource, state: StateDir) -> Path:
         )
         (work / "image").unlink()
 
-    return built(state.cache, f"cloud-{source.sha256[:16]}", make) / DISK_FILE
+    return built(state.cache, _disk_name(source), make) / DISK_FILE
+
+
+def is_fetched(source: CloudSource, state: StateDir) -> bool:
+    """Whether the image is there: nothing has to be fetched for it then."""
+    return (state.cache / _disk_name(source)).is_dir()
+
+
+def _disk_name(source: CloudSource) -> str:
+    return f"cloud-{source.sha256[:16]}"
 
 
 def format_of(disk: Path, name: str) -> str:

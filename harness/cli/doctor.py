@@ -14,6 +14,7 @@ from harness.cli.run import find_suite
 from harness.run import exercises
 from harness.run.doctor import Checkup, Health, Patient, examine
 from harness.run.endurance import schedule
+from harness.run.options import Guests
 
 _WIDTH = 20
 _FEW_CASES = 100
@@ -35,6 +36,13 @@ _FEW_CASES = 100
     help="guest profile, or a TOML file",
 )
 @click.option(
+    "--guests",
+    type=click.Choice([g.value for g in Guests]),
+    default=Guests.MICRO.value,
+    show_default=True,
+    help="what is to be booted, for what it needs",
+)
+@click.option(
     "--pairs",
     type=click.IntRange(1),
     default=1,
@@ -51,6 +59,7 @@ def doctor(
     /,
     suite: str,
     profile: str,
+    guests: str,
     pairs: int,
     connect: str | None,
     no_probe: bool,
@@ -60,7 +69,7 @@ def doctor(
     """Check that this host can run the harness; exit status 0 if it can, 1 if not."""
     few = suite in (exercises.SUITE, schedule.SUITE)
     cases = _FEW_CASES if few else find_suite(suite).count()
-    patient = Patient(profile, cases, pairs, state_dir, connect, probe=not no_probe)
+    patient = Patient(profile, cases, pairs, state_dir, connect, Guests(guests), not no_probe)
     seen: list[Checkup] = []
     for checkup in examine(patient):
         seen.append(checkup)

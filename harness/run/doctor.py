@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from harness.build.cloud import is_fetched
 from harness.build.container import Where, engine, where
+from harness.build.full import FULL_MEMORY_MIB
 from harness.build.image import build_micro
 from harness.build.profile import Profile, load_profile
 from harness.build.rootfs import is_built
@@ -26,21 +28,23 @@ from harness.config import StateDir, state_dir
 from harness.errors import HarnessError
 from harness.run.connection import Connection, connection
 from harness.run.laboratory import choose_accelerator
-from harness.run.options import AcceleratorChoice
+from harness.run.options import AcceleratorChoice, Guests
 from harness.vm.libvirt import is_embedded
 from harness.vm.libvirt_remote import RemoteHypervisor
 from harness.vm.live import LiveDir, live_dir, stale_dirs
 from harness.vm.ports import Accelerator
 
 _MIB = 1 << 20
-_GUEST_MIB = 512
-"""As in ``MachineSpec``."""
+_GUEST_MIB = {Guests.MICRO: 512, Guests.FULL: FULL_MEMORY_MIB}
 _QEMU_MIB = 160
 """What QEMU needs beside the guest's memory; measured: 575 MiB resident with a guest of 512."""
 _HOST_MIB = 300
 _BUILD_MIB = 3 << 10
 """Free space that the first build of a profile needs."""
 _RUN_MIB = 200
+_FULL_MIB = {False: 1 << 10, True: 8 << 10}
+"""For the disk of full guests and their layers above it; or for a vendor's image, which is unpacked
+beside what was fetched."""
 _CASE_BYTES = 8 << 10
 """A line of the record: 4 to 7 KiB of a case that passed."""
 _ARCHIVE_TIMEOUT_S = 10
@@ -52,6 +56,8 @@ _POOL_MIB = 600
 _SLOWER = "nothing to do: runs use emulation (TCG), some times slower"
 _TOOLS_THERE = tuple(program for program in _TOOLS if not program.startswith("qemu-system"))
 """What this host needs when the guests are on another."""
+_FULL_TOOLS = ("mke2fs", "qemu-img")
+_CLOUD_TOOLS = ("qemu-img", "xorriso")
 _XFSTESTS = "HARNESS_XFSTESTS"
 
 
@@ -84,6 +90,7 @@ class Patient:
     pairs: int = 1
     state_dir: Path | None = None
     connect: str | None = None
+    guests: Guests = Guests.MICRO
     probe: bool = True
     """Whether a guest may be booted to see if KVM works."""
 
@@ -123,13 +130,17 @@ def examine(patient: Patient) -> Iterator[Checkup]:
 
 
 def _checks(patient: Patient, found: _Found) -> Iterator[tuple[str, Callable[[], Checkup]]]:
+    guest_mib = _GUEST_MIB[patient.guests]
     if not patient.elsewhere:
-        yield "memory", lambda: memory(_available_mib(), patient.pairs)
+        yield "memory", lambda: memory(_available_mib(), patient.pairs, guest_mib)
     yield "state directory", lambda: _state(patient, found)
     if (state := found.state) is None:
         return
     yield "profile", lambda: _profile(patient, state, found)
-    yield "disk", lambda: disk(_free_mib(state.path), found.built, patient.cases)
+    yield "disk", lambda: _disk(patient, state, found)
+    if found.profile is not None and patient.guests is Guests.FULL:
+        for checkup in full_guests(found.profile, state, shutil.which, _status_of):
+            yield checkup.name, _made(checkup)
     if (profile := found.profile) is not None and not found.built:
         yield "archive", lambda: archive(profile, _status_of)
         yield "build root", build_root
@@ -138,12 +149,19 @@ def _checks(patient: Patient, found: _Found) -> Iterator[tuple[str, Callable[[],
     yield "libvirt", lambda: _libvirt(patient, state, found)
     if found.link is not None and (remote := found.link.remote) is not None:
         name = "memory there"
-        yield name, lambda: memory(remote.available_mib(), patient.pairs, name)
+        yield (
+            name,
+            lambda: memory(remote.available_mib(), patient.pairs, _GUEST_MIB[patient.guests], name),
+        )
         yield "QEMU there", lambda: probing(_seconds_to_describe(remote))
         yield "pool there", lambda: pool(remote.storage.folder, remote.storage.free_bytes() // _MIB)
     if profile is not None and found.link is not None:
         yield "KVM", lambda: _kvm(patient, state, profile, found)
     yield "xfstests", lambda: xfstests(os.environ.get(_XFSTESTS))
+
+
+def _made(checkup: Checkup) -> Callable[[], Checkup]:
+    return lambda: checkup
 
 
 def python_version(version: tuple[int, ...]) -> Checkup:
@@ -161,9 +179,9 @@ def program_there(program: str, path: str | None) -> Checkup:
     return Checkup(program, Health.GOOD, path)
 
 
-def memory(available_mib: int, pairs: int, name: str = "memory") -> Checkup:
-    """Two guests a pair, and QEMU's own."""
-    needed = pairs * 2 * (_GUEST_MIB + _QEMU_MIB) + _HOST_MIB
+def memory(available_mib: int, pairs: int, guest_mib: int, name: str = "memory") -> Checkup:
+    """Two guests of ``guest_mib`` a pair, and QEMU's own."""
+    needed = pairs * 2 * (guest_mib + _QEMU_MIB) + _HOST_MIB
     found = f"{available_mib} MiB available, {needed} needed for {pairs} pair(s) of guests"
     if available_mib >= needed:
         return Checkup(name, Health.GOOD, found)
@@ -171,16 +189,40 @@ def memory(available_mib: int, pairs: int, name: str = "memory") -> Checkup:
     return Checkup(name, Health.BAD, found, way)
 
 
-def disk(free_mib: int, built: bool, cases: int) -> Checkup:
-    """Room for what is built, the disks of the guests, and the record of a run."""
+def disk(free_mib: int, built: bool, cases: int, full_mib: int = 0) -> Checkup:
+    """Room for what is built, the disks of the guests, and the record of a run.
+
+    ``full_mib`` is what full guests need beyond that.
+    """
     record = cases * _CASE_BYTES // _MIB
-    needed = _RUN_MIB + record + (0 if built else _BUILD_MIB)
+    needed = _RUN_MIB + record + full_mib + (0 if built else _BUILD_MIB)
     what = f"about {record} MiB of it for the record of {cases} cases"
     found = f"{free_mib} MiB free, {needed} needed, {what}"
     if free_mib >= needed:
         return Checkup("disk", Health.GOOD, found)
     way = "free some space, or name other disks with --state-dir DIR and --out DIR"
     return Checkup("disk", Health.BAD, found, way)
+
+
+def full_guests(
+    profile: Profile,
+    state: StateDir,
+    which: Callable[[str], str | None],
+    status_of: Callable[[str], int | str],
+) -> Iterator[Checkup]:
+    """What full guests of ``profile`` need beyond the rest: programs, a vendor's image."""
+    tools = _FULL_TOOLS if profile.cloud is None else _CLOUD_TOOLS
+    for program in tools:
+        yield program_there(program, which(program))
+    if profile.cloud is None or is_fetched(profile.cloud, state):
+        return
+    status = status_of(profile.cloud.address)
+    if status == 200:
+        yield Checkup("cloud image", Health.GOOD, profile.cloud.address)
+    else:
+        found = f"{profile.cloud.address} cannot be had: {status}"
+        way = "another copy of it: image = in the profile, also file:///..."
+        yield Checkup("cloud image", Health.BAD, found, way)
 
 
 def archive(profile: Profile, status_of: Callable[[str], int | str]) -> Checkup:
@@ -300,11 +342,19 @@ def _free_mib(path: Path) -> int:
 def _status_of(address: str) -> int | str:
     try:
         with urllib.request.urlopen(address, timeout=_ARCHIVE_TIMEOUT_S) as answer:
-            return int(answer.status)
+            # A file has none.
+            return int(answer.status or 200)
     except urllib.error.HTTPError as error:
         return error.code
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", None) or error)
+
+
+def _disk(patient: Patient, state: StateDir, found: _Found) -> Checkup:
+    full_mib = 0
+    if patient.guests is Guests.FULL and found.profile is not None:
+        full_mib = _FULL_MIB[found.profile.cloud is not None]
+    return disk(_free_mib(state.path), found.built, patient.cases, full_mib)
 
 
 def _state(patient: Patient, found: _Found) -> Checkup:

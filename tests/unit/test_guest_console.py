@@ -13,7 +13,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import GuestLostError, InfraError, OverdueError
-from harness.guest.console import Console
+from harness.guest.console import Console, Output
 
 # As agetty and login behave: an empty name asks again, echo is off for the password only.
 LOGIN = r"""
@@ -92,6 +92,12 @@ def test_one_command_leaves_nothing_to_the_next(shared: Console) -> None:
     before = shared.run("pwd", soon()).text
     shared.run("cd /; PS1='# '; X=1; seq 1000", soon())
     assert shared.run("pwd; echo $X", soon()).text == f"{before}\n"
+
+
+def test_what_is_echoed_is_not_taken_for_an_answer(shared: Console) -> None:
+    shared.run("stty echo </dev/tty", soon())
+    assert shared.run("echo one; false", soon()) == Output(1, "one\n")
+    shared.run("stty -echo </dev/tty", soon())
 
 
 def test_wrong_password(stream: pexpect.spawn) -> None:

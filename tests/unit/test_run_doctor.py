@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.build.container import Where
-from harness.build.profile import load_profile
+from harness.build.full import FULL_MEMORY_MIB
+from harness.build.profile import CloudSource, Profile, load_profile
 from harness.cli.main import run_command_line
+from harness.config import StateDir
 from harness.run import doctor
 from harness.run.doctor import Checkup, Health
 from harness.vm.ports import Accelerator, MachineSpec
@@ -36,11 +39,12 @@ def test_a_program_that_is_missing_has_a_way_out() -> None:
 def test_each_pair_needs_memory() -> None:
     """Two guests of 512 MiB a pair are the least."""
     assert MachineSpec.__dataclass_fields__["memory_mib"].default == 512
-    assert doctor.memory(1023, 1).health is BAD
-    assert doctor.memory(2048, 1).health is GOOD
-    assert doctor.memory(2048, 3).health is BAD
-    assert "--pairs" in doctor.memory(2048, 3).way_out
-    assert "--pairs" not in doctor.memory(100, 1).way_out
+    assert doctor.memory(1023, 1, 512).health is BAD
+    assert doctor.memory(2048, 1, 512).health is GOOD
+    assert doctor.memory(2048, 3, 512).health is BAD
+    assert "--pairs" in doctor.memory(2048, 3, 512).way_out
+    assert "--pairs" not in doctor.memory(100, 1, 512).way_out
+    assert doctor.memory(2048, 1, FULL_MEMORY_MIB).health is BAD, "two full guests of 1 GiB"
 
 
 def test_what_is_built_and_the_suite_need_disk() -> None:
@@ -48,6 +52,27 @@ def test_what_is_built_and_the_suite_need_disk() -> None:
     assert doctor.disk(1000, False, 300).health is BAD
     assert doctor.disk(1000, True, 200_000).health is BAD, "over 1 GiB of records"
     assert doctor.disk(10_000, False, 200_000).health is GOOD
+    assert doctor.disk(1000, True, 300, full_mib=1024).health is BAD
+
+
+def test_what_full_guests_need_beyond_that(tmp_path: Path) -> None:
+    def seen(profile: Profile, missing: str = "", status: int | str = 200) -> dict[str, Health]:
+        checks = doctor.full_guests(
+            profile,
+            StateDir(tmp_path),
+            lambda program: None if program == missing else f"/usr/bin/{program}",
+            lambda address: status,
+        )
+        return {checkup.name: checkup.health for checkup in checks}
+
+    own = load_profile("debian-12")
+    assert seen(own) == {"mke2fs": GOOD, "qemu-img": GOOD}
+    assert seen(own, "mke2fs")["mke2fs"] is BAD
+    vendors = replace(own, cloud=CloudSource("https://images.example/x.img", "0" * 64))
+    assert seen(vendors) == {"qemu-img": GOOD, "xorriso": GOOD, "cloud image": GOOD}
+    assert seen(vendors, status="Name or service not known")["cloud image"] is BAD
+    (tmp_path / "cache" / f"cloud-{'0' * 16}").mkdir(parents=True)
+    assert "cloud image" not in seen(vendors, status=404), "it is there already"
 
 
 @pytest.mark.parametrize("status", [404, "Name or service not known"])
