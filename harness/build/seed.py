@@ -25,6 +25,8 @@ class Identity:
     role: str
     mac: str
     """Of its end of the link, which it is to call eth0."""
+    address: str
+    """Of the same, with the length of the prefix."""
 
 
 def make_seed(seed: Path, payload: Path, identity: Identity, work: Path) -> None:
@@ -50,8 +52,8 @@ def seed_files(identity: Identity) -> dict[str, str]:
     return {
         "meta-data": f"instance-id: harness-{identity.role}\nlocal-hostname: {identity.role}\n",
         "user-data": _USER_DATA.format(label=_LABEL),
-        # The link alone, and nobody waits for it: the agent gives it an address.
-        "network-config": _NETWORK.format(mac=identity.mac),
+        # With an address of its own the link is at once what services wait for as a network.
+        "network-config": _NETWORK.format(mac=identity.mac, address=identity.address),
     }
 
 
@@ -77,5 +79,5 @@ ethernets:
     set-name: eth0
     dhcp4: false
     dhcp6: false
-    optional: true
+    addresses: [{address}]
 """

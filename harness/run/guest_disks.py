@@ -33,11 +33,12 @@ def kernel_words(image: MicroImage, role: str) -> tuple[str, ...]:
     return image.arguments
 
 
-def system_disks(image: MicroImage, folder: Path, role: str, mac: str) -> tuple[DiskSpec, ...]:
+def system_disks(image: MicroImage, folder: Path, identity: Identity) -> tuple[DiskSpec, ...]:
     """The disks that a guest runs from, made in ``folder``: layers above what all guests share.
 
-    ``mac`` is that of its end of the link. ToolError when they cannot be made.
+    ToolError when they cannot be made.
     """
+    role = identity.role
     layer = folder / f"{role}-root.qcow2"
     if isinstance(image, FullImage):
         make_layer(image.root_disk, layer)
@@ -45,7 +46,7 @@ def system_disks(image: MicroImage, folder: Path, role: str, mac: str) -> tuple[
     if isinstance(image, CloudImage):
         make_layer(image.disk, layer)
         seed = folder / f"{role}-seed.iso"
-        make_seed(seed, image.payload, Identity(role, mac), folder / f"{role}-seed")
+        make_seed(seed, image.payload, identity, folder / f"{role}-seed")
         root = DiskSpec(layer, format="qcow2", backing=image.disk, boot=True)
         return (root, DiskSpec(seed, read_only=True))
     return ()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.build.image import MicroImage
+from harness.build.seed import Identity
 from harness.deadline import Deadline
 from harness.errors import GuestLostError, InfraError
 from harness.guest.agent import Agent
@@ -242,6 +243,7 @@ class PairBuilder:
         link = _end_of(cable, primary)
         words = (COMMAND_LINE, *kernel_words(self.image, role), f"harness.role={role}")
         by_itself = boots_itself(self.image)
+        identity = Identity(role, link.mac, _address(role))
         return MachineSpec(
             name=f"harness-{self.live.owner}-{label}-{role}",
             kernel=None if by_itself else self.image.kernel,
@@ -255,7 +257,7 @@ class PairBuilder:
             memory_mib=max(self.memory_mib, self.image.memory_mib),
             disks=(
                 *disks,
-                *system_disks(self.image, folder, role, link.mac),
+                *system_disks(self.image, folder, identity),
                 *(self._further_disks(folder) if primary else ()),
             ),
             link=link,
@@ -276,8 +278,7 @@ class PairBuilder:
             agent = Agent(self.connect(spec.channel), role)
             hello = agent.hello(deadline)
             self._check_kernel(machine, hello.kernel)
-            address = PRIMARY_ADDRESS if role == "primary" else BACKUP_ADDRESS
-            agent.run_all([("netup", "eth0", f"{address}/24"), *self._delay(role)], deadline)
+            agent.run_all([("netup", "eth0", _address(role)), *self._delay(role)], deadline)
         except (OSError, GuestLostError) as error:
             tail = "\n".join(_tail(spec.console)) or "(the console is empty)"
             raise InfraError(
@@ -300,6 +301,11 @@ class PairBuilder:
             return []
         modules = [("insmod", path) for path in self.image.on_demand["delay"]]
         return [*modules, ("net-delay", "eth0", str(self.link_delay_ms))]
+
+
+def _address(role: str) -> str:
+    """Of the guest's end of the link, with the length of the prefix."""
+    return f"{PRIMARY_ADDRESS if role == 'primary' else BACKUP_ADDRESS}/24"
 
 
 def _end_of(cable: Cable, primary: bool) -> LinkSpec:

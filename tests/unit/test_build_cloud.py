@@ -163,7 +163,8 @@ def test_a_seed_holds_what_cloud_init_reads_and_what_it_is_to_install(tmp_path: 
     long = "dm-rollbaccine-with-a-name-longer-than-old-discs-allow.c"
     (payload / "src" / long).write_text("x", encoding="ascii")
     seed, out = tmp_path / "seed.iso", tmp_path / "out"
-    make_seed(seed, payload, Identity("backup", "52:54:00:ac:e0:02"), tmp_path / "work")
+    backup = Identity("backup", "52:54:00:ac:e0:02", "10.77.0.2/24")
+    make_seed(seed, payload, backup, tmp_path / "work")
     subprocess.run(
         ["xorriso", "-osirrox", "on", "-indev", seed, "-extract", "/", out],
         check=True, capture_output=True,
@@ -172,16 +173,18 @@ def test_a_seed_holds_what_cloud_init_reads_and_what_it_is_to_install(tmp_path: 
     assert (out / "payload/harness-agent").read_bytes() == DATA
     assert (out / "payload/src" / long).is_file()
     assert (out / "setup.sh").read_text("ascii").startswith("#!/bin/sh\n")
-    for name, text in seed_files(Identity("backup", "52:54:00:ac:e0:02")).items():
+    for name, text in seed_files(backup).items():
         assert (out / name).read_text("ascii") == text
 
 
 def test_a_seed_says_who_the_guest_is() -> None:
     one, two = (
-        seed_files(Identity(role, mac)) for role, mac in (("primary", "aa:01"), ("backup", "aa:02"))
+        seed_files(Identity(role, mac, address))
+        for role, mac, address in (("primary", "aa:01", "10.0.0.1/8"), ("backup", "aa:02", "-"))
     )
     assert "local-hostname: primary\n" in one["meta-data"]
     assert one["meta-data"] != two["meta-data"]
     assert 'macaddress: "aa:02"' in two["network-config"]
+    assert "addresses: [10.0.0.1/8]" in one["network-config"]
     # Without this first line cloud-init takes it for something else.
     assert one["user-data"].startswith("#cloud-config\n")
