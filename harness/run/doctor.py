@@ -149,10 +149,7 @@ def _checks(patient: Patient, found: _Found) -> Iterator[tuple[str, Callable[[],
     yield "libvirt", lambda: _libvirt(patient, state, found)
     if found.link is not None and (remote := found.link.remote) is not None:
         name = "memory there"
-        yield (
-            name,
-            lambda: memory(remote.available_mib(), patient.pairs, _GUEST_MIB[patient.guests], name),
-        )
+        yield name, lambda: memory(remote.available_mib(), patient.pairs, guest_mib, name)
         yield "QEMU there", lambda: probing(_seconds_to_describe(remote))
         yield "pool there", lambda: pool(remote.storage.folder, remote.storage.free_bytes() // _MIB)
     if profile is not None and found.link is not None:

@@ -337,6 +337,14 @@ def test_a_module_that_the_kernel_has_not_got(root: RootTree) -> None:
         initramfs.module_order(root, ["ext4", "f2fs"])
 
 
+@pytest.mark.parametrize(
+    ("names", "there"),
+    [(("ext4", "dm_snapshot"), True), (("virtio_blk",), True), (("ext4", "drbd"), False)],
+)
+def test_whether_a_kernel_has_modules(root: RootTree, names: list[str], there: bool) -> None:
+    assert initramfs.has_modules(root, names) is there
+
+
 def test_a_damaged_root_tree(root: RootTree) -> None:
     (root.modules / "modules.dep").unlink()
     with pytest.raises(InfraError, match="damaged") as caught:

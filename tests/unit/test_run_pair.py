@@ -107,6 +107,13 @@ def test_full_guests_have_a_layer_each_above_one_disk(tmp_path: Path) -> None:
     pair.close()
 
 
+def test_a_kernel_without_drbd_is_said_before_anything_is_set_up() -> None:
+    lacks = {name: paths for name, paths in IMAGE.on_demand.items() if name != "drbd"}
+    with pytest.raises(UsageError, match=f"kernel {IMAGE.release} has no DRBD"):
+        make_target("drbd", replace(IMAGE, on_demand=lacks))
+    assert make_target("drbd", IMAGE).name == "drbd"
+
+
 def cloud_image(folder: Path, release: str = "6.1.0-fake") -> CloudImage:
     """An image of guests that boot by themselves; there is nothing in it."""
     disk, payload = folder / "cloud.img", folder / "payload"
