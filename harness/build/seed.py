@@ -61,7 +61,6 @@ _USER_DATA = """\
 #cloud-config
 preserve_hostname: false
 ssh_deletekeys: false
-ssh_genkeytypes: []
 package_update: false
 package_upgrade: false
 bootcmd:
