@@ -19,6 +19,9 @@ import pytest
 
 from harness.cli.main import run_command_line
 from harness.config import CHECKOUT, StateDir
+from harness.run.devpair.keeper import Keeper
+from harness.run.devpair.options import PairOptions
+from harness.run.options import RunOptions
 from harness.vm.live import find_name, sweep
 
 WAIT_S = 60
@@ -209,6 +212,13 @@ def test_signals_end_it_in_order(shop: Shop) -> None:
         os.kill(keeper, signal.SIGTERM)
     assert ends(keeper)
     assert shop.folders() == []
+
+
+def test_the_end_is_interrupted_by_nothing() -> None:
+    keeper = Keeper(PairOptions(RunOptions(suite="pair")), lambda text: None)
+    with pytest.raises(KeyboardInterrupt):
+        keeper._interrupt(signal.SIGTERM, None)
+    keeper._interrupt(signal.SIGTERM, None)
 
 
 def test_in_the_foreground_it_stays_until_ctrl_c(shop: Shop) -> None:
