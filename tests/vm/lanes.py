@@ -13,7 +13,15 @@ _SHARED = {"pair", "kmod_guests"}
 _KMOD_FILES = ("test_kmod.py", "test_kmod_selftest.py", "test_reports.py")
 # What is long begins first, so that lanes end at about the same time. The first two need the two
 # profiles: on a fresh host their root trees are built side by side.
-_ORDER = ("kmod 6.1", "kmod 6.12", "pair", "test_run.py", "test_defects.py", "test_drbd.py")
+_ORDER = (
+    "kmod 6.1",
+    "kmod 6.12",
+    "pair",
+    "test_run.py",
+    "test_defects.py",
+    "test_drbd.py",
+    "test_dev_pair.py",
+)
 
 
 def guests_of(nodeid: str) -> str | None:
