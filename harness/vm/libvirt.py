@@ -15,7 +15,7 @@ import libvirt
 from harness.deadline import Deadline
 from harness.errors import InfraError
 from harness.vm.domain_xml import METADATA_URI, Owner, domain_xml, link_xml, owner_of
-from harness.vm.libvirt_loop import call, run_event_loop
+from harness.vm.libvirt_loop import call, run_event_loop, turn
 from harness.vm.ports import AddressTakenError, LinkSpec, Machine, MachineSpec, MachineState
 
 _STATES = {
@@ -113,7 +113,8 @@ class LibvirtHypervisor:
 
     def _create(self, name: str, xml: str, flags: int) -> Any:
         try:
-            return self._connection.createXML(xml, flags)
+            with turn():
+                return self._connection.createXML(xml, flags)
         except libvirt.libvirtError as error:
             said = error.get_error_message()
             kind = AddressTakenError if _TAKEN in said else InfraError
@@ -138,20 +139,23 @@ class LibvirtHypervisor:
         def dotted(number: int) -> str:
             return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
 
-        return {
-            "libvirt": dotted(self._connection.getLibVersion()),
-            "qemu": dotted(self._connection.getVersion()),
-        }
+        with turn():
+            return {
+                "libvirt": dotted(self._connection.getLibVersion()),
+                "qemu": dotted(self._connection.getVersion()),
+            }
 
     def close(self) -> None:
-        with contextlib.suppress(libvirt.libvirtError):
-            self._connection.domainEventDeregisterAny(self._watch)
-        self._connection.close()
+        with turn():
+            with contextlib.suppress(libvirt.libvirtError):
+                self._connection.domainEventDeregisterAny(self._watch)
+            self._connection.close()
 
 
 def _owner(domain: Any) -> Owner | None:
     try:
-        return owner_of(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_URI))
+        with turn():
+            return owner_of(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_URI))
     except libvirt.libvirtError:
         return None
 
@@ -191,7 +195,8 @@ class LibvirtMachine:
 
     def state(self) -> MachineState:
         try:
-            return _STATES.get(self._domain.state()[0], MachineState.GONE)
+            with turn():
+                return _STATES.get(self._domain.state()[0], MachineState.GONE)
         except libvirt.libvirtError:
             return MachineState.GONE
 
@@ -220,7 +225,8 @@ class LibvirtMachine:
     def destroy(self) -> None:
         for attempt in range(1, _DESTROY_ATTEMPTS + 1):
             try:
-                self._domain.destroy()
+                with turn():
+                    self._domain.destroy()
                 return
             except libvirt.libvirtError as error:
                 if error.get_error_code() in _GONE:

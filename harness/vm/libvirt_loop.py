@@ -15,6 +15,7 @@ from harness.errors import InfraError
 _T = TypeVar("_T")
 _ANSWER_S = 30.0
 _loop: threading.Thread | None = None
+_turn: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
 
 
 def run_event_loop() -> None:
@@ -33,10 +34,27 @@ def run_event_loop() -> None:
     _loop.start()
 
 
+def take_turns() -> None:
+    """From now on one thread at a time waits for a daemon.
+
+    Of several that wait when a connection is given up, libvirt (9.0) wakes the first and has the
+    second wait for ever on a socket that is closed; seen with a daemon that was stopped.
+    """
+    global _turn
+    if isinstance(_turn, contextlib.nullcontext):
+        _turn = threading.RLock()
+
+
+def turn() -> contextlib.AbstractContextManager[object]:
+    """Held by whoever calls libvirt and may have to wait; never by the event loop's thread."""
+    return _turn
+
+
 def call(what: str, function: Callable[[], _T], hint: str | None = None) -> _T:
     """What ``function`` returns; InfraError with libvirt's own words when it fails."""
     try:
-        return function()
+        with turn():
+            return function()
     except libvirt.libvirtError as error:
         raise InfraError(f"{what}: {error.get_error_message()}", hint=hint) from error
 

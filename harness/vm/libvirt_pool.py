@@ -13,7 +13,7 @@ from typing import Any
 import libvirt
 
 from harness.errors import InfraError
-from harness.vm.libvirt_loop import call
+from harness.vm.libvirt_loop import call, turn
 from harness.vm.remote_files import POOL
 
 _PLACE_HINT = f"another folder: define a storage pool named {POOL} there (docs/hosts.md)"
@@ -52,7 +52,7 @@ class LibvirtStorage:
         found = {}
         for volume in listed:
             # One may be removed by another run while they are listed.
-            with contextlib.suppress(libvirt.libvirtError):
+            with turn(), contextlib.suppress(libvirt.libvirtError):
                 found[volume.name()] = int(volume.info()[1])
         return found
 
@@ -84,7 +84,7 @@ class LibvirtStorage:
         try:
             call(f"{source} cannot be sent to volume {name}", send, _PLACE_HINT)
         except BaseException:
-            with contextlib.suppress(libvirt.libvirtError):
+            with turn(), contextlib.suppress(libvirt.libvirtError):
                 stream.abort()
             raise
 
@@ -94,7 +94,8 @@ class LibvirtStorage:
 
     def remove(self, name: str) -> None:
         try:
-            self._opened().storageVolLookupByName(name).delete(0)
+            with turn():
+                self._opened().storageVolLookupByName(name).delete(0)
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
                 raise InfraError(
@@ -123,7 +124,8 @@ class LibvirtStorage:
 
     def _lookup(self) -> Any:
         try:
-            return self._connection.storagePoolLookupByName(POOL)
+            with turn():
+                return self._connection.storagePoolLookupByName(POOL)
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_POOL:
                 return None
@@ -131,17 +133,21 @@ class LibvirtStorage:
 
     def _opened(self) -> Any:
         if self._pool is None:
-            pool = self._lookup()
-            if pool is None:
-                pool = self._define()
-            if not pool.isActive():
-                # Another run may have been quicker.
-                with contextlib.suppress(libvirt.libvirtError):
-                    pool.create(0)
-            if not pool.isActive():
-                call(f"storage pool {POOL} cannot be started", lambda: pool.create(0), _PLACE_HINT)
-            self._pool = pool
+            with turn():
+                self._pool = self._found_or_made()
         return self._pool
+
+    def _found_or_made(self) -> Any:
+        pool = self._lookup()
+        if pool is None:
+            pool = self._define()
+        if not pool.isActive():
+            # Another run may have been quicker.
+            with contextlib.suppress(libvirt.libvirtError):
+                pool.create(0)
+        if not pool.isActive():
+            call(f"storage pool {POOL} cannot be started", lambda: pool.create(0), _PLACE_HINT)
+        return pool
 
     def _define(self) -> Any:
         root = ET.Element("pool", type="dir")

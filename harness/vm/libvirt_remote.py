@@ -21,7 +21,7 @@ from harness.errors import HostLostError, InfraError, UsageError
 from harness.vm.bridge import Recorder
 from harness.vm.domain_xml import AGENT_PORT, SIDE_PORT, Owner, domain_xml
 from harness.vm.libvirt import Changes, LibvirtHypervisor, LibvirtMachine
-from harness.vm.libvirt_loop import call, in_loop, wait_in_loop
+from harness.vm.libvirt_loop import call, in_loop, take_turns, turn, wait_in_loop
 from harness.vm.libvirt_pool import LibvirtStorage
 from harness.vm.libvirt_streams import open_channel, record_console
 from harness.vm.ports import LinkSpec, Machine, MachineSpec, MachineState
@@ -56,6 +56,7 @@ class RemoteHypervisor(LibvirtHypervisor):
                 f"--connect {uri}: guests run on QEMU",
                 hint="qemu:///system, qemu:///session or qemu+ssh://HOST/system",
             )
+        take_turns()
         super().__init__(uri, _OPEN_HINT)
         self.uri = uri
         self._owner = owner
@@ -67,7 +68,7 @@ class RemoteHypervisor(LibvirtHypervisor):
         self._ties: list[_Tie] = []
         """What must hear of the end of the connection; used in the event loop only."""
         # Not all transports can be asked for signs of life.
-        with contextlib.suppress(libvirt.libvirtError):
+        with turn(), contextlib.suppress(libvirt.libvirtError):
             self._connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_MISSES)
         call(
             f"watching the connection to {uri}",
@@ -134,7 +135,8 @@ class RemoteHypervisor(LibvirtHypervisor):
 
     def offers_kvm(self) -> bool:
         try:
-            self._connection.getDomainCapabilities(None, "x86_64", None, "kvm", 0)
+            with turn():
+                self._connection.getDomainCapabilities(None, "x86_64", None, "kvm", 0)
         except libvirt.libvirtError:
             return False
         return True
@@ -166,7 +168,7 @@ class RemoteHypervisor(LibvirtHypervisor):
                     self._files.remove()
         with contextlib.suppress(InfraError):
             wait_in_loop(lambda: self._cut(_LOST))
-        with contextlib.suppress(libvirt.libvirtError):
+        with turn(), contextlib.suppress(libvirt.libvirtError):
             self._connection.unregisterCloseCallback()
         with contextlib.suppress(libvirt.libvirtError):
             super().close()

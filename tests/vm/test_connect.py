@@ -76,6 +76,23 @@ def test_a_connection_that_is_lost_is_no_verdict(harness: Harness, daemon: Daemo
 
 
 @pytest.mark.slow
+def test_a_daemon_that_does_not_answer_is_given_up(harness: Harness, daemon: Daemon) -> None:
+    """Stopped, not dead: its socket takes everything, and nothing comes back."""
+    process = harness.start("run", "--suite", "ace-seq1", "--connect", daemon.uri)
+    await_results(harness, process, 2)
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        done = harness.finish(process)
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+    assert done.code == 3, done.output
+    assert "the connection to qemu:///" in done.output
+    assert {result.verdict for result in done.results("ace-seq1")} == {Verdict.PASS}
+    _await_no_guests(daemon)
+
+
+@pytest.mark.slow
 def test_all_of_smoke_passes(harness: Harness, daemon: Daemon) -> None:
     done = harness("run", "--suite", "smoke", "--pairs", "2", "--connect", daemon.uri)
     assert done.code == 0, done.output
