@@ -16,6 +16,7 @@ from harness.errors import InfraError
 from harness.vm.libvirt_loop import call, turn
 from harness.vm.remote_files import POOL
 
+_UNKNOWN = -1
 _PLACE_HINT = f"another folder: define a storage pool named {POOL} there (docs/hosts.md)"
 
 
@@ -49,11 +50,16 @@ class LibvirtStorage:
             f"the volumes of pool {POOL} cannot be listed",
             lambda: self._opened().listAllVolumes(0),
         )
-        found = {}
+        found: dict[str, int] = {}
         for volume in listed:
-            # One may be removed by another run while they are listed.
-            with turn(), contextlib.suppress(libvirt.libvirtError):
-                found[volume.name()] = int(volume.info()[1])
+            try:
+                with turn():
+                    found[volume.name()] = int(volume.info()[1])
+            except libvirt.libvirtError as error:
+                # One may be removed by another run meanwhile. One whose file cannot be looked at
+                # just now is there all the same.
+                if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                    found[volume.name()] = _UNKNOWN
         return found
 
     def create(self, name: str, length_bytes: int, backing: Path | None = None) -> None:

@@ -32,7 +32,7 @@ class Storage(Protocol):
     """A storage pool on the host of the guests."""
 
     def volumes(self) -> Mapping[str, int]:
-        """Name -> capacity in bytes."""
+        """Name -> capacity in bytes, negative if it cannot be told."""
 
     def create(self, name: str, length_bytes: int, backing: Path | None = None) -> None:
         """A volume that takes no space: zeros, or a layer above the raw volume at ``backing``.
@@ -110,11 +110,20 @@ class RemoteFiles:
         )
 
     def remove(self) -> int:
-        """Remove what belongs to this run; how many volumes there were."""
+        """Remove what belongs to this run; how many volumes there were.
+
+        InfraError when one cannot be removed; the others are all the same.
+        """
         own = [name for name in self._storage.volumes() if owner_of_volume(name) == self._owner]
+        failed: InfraError | None = None
         for name in own:
-            self._storage.remove(name)
+            try:
+                self._storage.remove(name)
+            except InfraError as error:
+                failed = error
         self._there.clear()
+        if failed is not None:
+            raise failed
         return len(own)
 
     def _disk(self, disk: DiskSpec) -> DiskSpec:

@@ -62,6 +62,7 @@ class FakeStorage:
         self.there[name] = length_bytes
 
     def remove(self, name: str) -> None:
+        self.fails(f"remove {name}")
         self.there.pop(name, None)
 
     def path(self, name: str) -> Path:
@@ -140,6 +141,22 @@ def test_disks_belong_to_the_run_and_an_empty_one_is_not_sent(tmp_path: Path) ->
     assert {disk.path for disk in second.disks}.isdisjoint(disk.path for disk in placed.disks)
     assert files.remove() == 2
     assert {owner_of_volume(name) for name in storage.there} == {OTHER, None}
+
+
+def test_one_volume_that_cannot_be_removed_does_not_keep_the_others(tmp_path: Path) -> None:
+    storage = FakeStorage()
+    files = RemoteFiles(storage, OURS)
+    disks = [DiskSpec(sparse(tmp_path / f"{n}.img", 4096)) for n in range(3)]
+    first = files.placed(spec(tmp_path, *disks)).disks[0].path.name
+
+    def stuck(verb: str) -> None:
+        if verb == f"remove {first}":
+            raise InfraError("in use")
+
+    storage.fails = stuck
+    with pytest.raises(InfraError, match="in use"):
+        files.remove()
+    assert [name for name in storage.there if owner_of_volume(name) == OURS] == [first]
 
 
 def test_a_disk_that_was_built_and_is_only_read_is_kept_there(tmp_path: Path) -> None:

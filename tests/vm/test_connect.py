@@ -49,7 +49,7 @@ def test_sound_cases_pass_and_a_defect_is_found(harness: Harness, daemon: Daemon
     for console in (done.run("smoke").path / "consoles").iterdir():
         assert "harness-agent: ready" in console.read_text(errors="replace")
     left = harness("clean", "--connect", daemon.uri)
-    assert "0 left-over guests ended, 0 volumes removed" in left.output, "the run left none"
+    assert "0 left-over guests ended, 0 volumes removed" in left.output, left.output
     kept = harness("clean", "--connect", daemon.uri, "--cache")
     assert "2 volumes removed" in kept.output, "kernel and initial RAM disk, once"
     assert not list(daemon.folder.glob("**/images/harness"))
