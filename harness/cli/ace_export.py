@@ -40,9 +40,9 @@ def export(
     jlang: with --out, workload ace-seq2/000000001 becomes the file ace-seq2/000000001.jlang below
     DIR; with --stdout, a line `# workload ID` precedes each.
 
-    xfstests: DIR is an xfstests tree, or an empty folder to be copied over one; it gets common/ace,
-    common/ace-judge and tests/NAME, to be run by `./check -g NAME/auto`. A test has the number of
-    its workload; with --bundle it has N of them, which saves what check costs for each.
+    xfstests: DIR is an xfstests tree, or an empty folder to be copied over one; it gets tests/NAME
+    and common/ace, ace-judge and ace-play, to be run by `./check -g NAME/auto`. A test has the
+    number of its workload; with --bundle it has N of them, which saves what check costs for each.
     """
     if form == "jlang" and (bundle is not None or group is not None):
         raise UsageError("--bundle and --group are for --format xfstests")
@@ -83,7 +83,7 @@ def _export_tests(
     name = group_name(group or suite.name)
     done = export_tests(workloads, out, name, bundle=bundle, size=suite.addresses.size())
     tests = f"{done.tests} tests with {done.workloads} workloads"
-    click.echo(f"{tests} in {done.folder}, common/ace and common/ace-judge beside it", err=True)
+    click.echo(f"{tests} in {done.folder}, common/ace, ace-judge and ace-play beside it", err=True)
     if done.left_out:
         left_out = f"{done.left_out} workloads cannot be run and were left out, the first is"
         click.echo(f"{left_out} {done.first_left_out}", err=True)

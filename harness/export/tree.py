@@ -14,7 +14,7 @@ from ace_workloads.workload import Workload
 from harness.errors import InfraError, UsageError
 from harness.export.xfstests import GROUP_LIST_HEAD, MAKEFILE, Test, build_test, obstacle
 
-COMMON = ("ace", "ace-judge")
+COMMON = ("ace", "ace-judge", "ace-play")
 """What all tests share, below ``common/``."""
 
 _GROUP = re.compile(r"[a-z][a-z0-9-]*")
