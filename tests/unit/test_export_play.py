@@ -145,3 +145,9 @@ def test_what_cannot_be_done_is_refused_in_words(player: Player, words: tuple[st
     refused = player.ask(*words, ACE_PROGRAMS="yes")
     assert refused[-1] == "end 2"
     assert len(refused) == 2
+
+
+@pytest.mark.parametrize("options", ["", "  ", "-o acl,user_xattr ", " -oacl -o noatime  "])
+def test_options_that_mount_takes_are_not_what_it_refuses(player: Player, options: str) -> None:
+    assert "not with" not in player.ask("mount", "/dev/nothing", "ext4", options)[0]
+    assert "not with" in player.ask("mount", "/dev/nothing", "ext4", f"{options} -t xfs")[0]
