@@ -17,21 +17,22 @@ _MOST_CONSOLE_LINES = 60
 
 
 _MAKES_A_DIFFERENCE = {
-    "kmod": None, "profile": None, "guests": "micro", "encryption": "on", "defect": None,
-    "impostor": None,
-    "link_delay_ms": 0,
+    "kmod": None, "profile": None, "guests": "micro", "engine": "native", "xfstests": None,
+    "encryption": "on", "defect": None, "impostor": None, "link_delay_ms": 0,
 }  # fmt: skip
 """Options of a run without which a case may come out another way -> what goes without saying."""
 
 
 def replay_command(result: CaseResult, info: RunInfo) -> str:
     """The command that runs this case of the run ``info`` again and shows its diff."""
-    words = ["harness", "replay"]
-    if (file := info.options.get("workload")) is None:
-        words.append(str(result.case_id))
+    case, where = result.case_id, ["--fs", result.case_id.fs, "--target", result.case_id.target]
+    if info.options.get("group") is not None:
+        # A test that comes with xfstests is in no suite.
+        words = ["harness", "run", "--group", case.workload.partition("/")[2], *where]
+    elif (file := info.options.get("workload")) is not None:
+        words = ["harness", "replay", "--workload", str(file), *where]
     else:
-        case = result.case_id
-        words += ["--workload", str(file), "--fs", case.fs, "--target", case.target]
+        words = ["harness", "replay", str(case)]
     return shlex.join([*words, *option_words(info.options)])
 
 
@@ -121,6 +122,10 @@ def rerun_lines(rerun: Rerun) -> list[str]:
 def _evidence_lines(evidence: CaseEvidence) -> Iterator[str]:
     errors = [f"line {line}: {text}" for line, text in evidence.step_errors]
     yield from _section("failed steps", errors)
+    yield from _section("said by xfstests", evidence.complaints)
+    if (left := evidence.aftermath) is not None:
+        checked = [*_tool_lines("primary", left.primary), *_tool_lines("backup", left.backup)]
+        yield from _section("checker on what the test left", checked)
     for crash in evidence.crashes:
         title = f"crash at checkpoint {crash.checkpoint}, after line {crash.line}"
         yield from _section(title, _crash_lines(crash))

@@ -11,6 +11,10 @@ from test_check_bundle import tree as partial_tree
 from harness.build.xfstests import ENVIRONMENT
 from harness.cli import run as run_module
 from harness.cli.main import run_command_line
+from harness.model.case import CaseId, CaseResult, RunInfo
+from harness.model.evidence import Aftermath, CaseEvidence, ToolResult
+from harness.model.verdict import Verdict
+from harness.report.evidence_text import evidence_text, replay_command
 from harness.run.campaign import RunOutcome
 from harness.run.options import Engine, RunOptions
 from harness.run.plan import ForeignPlan, Plan, WorkloadPlan
@@ -91,3 +95,35 @@ def test_the_tree_comes_from_the_environment(
     assert isinstance(second, ForeignPlan)
     assert (with_tree.engine, with_tree.xfstests) == (Engine.XFSTESTS, tree)
     assert (native.engine, native.xfstests) == (Engine.NATIVE, None), "no disk is made for nothing"
+
+
+def replayed(case: str, **options: str) -> str:
+    result = CaseResult(CaseId.parse(case), "hash", "creat", "", Verdict.FAIL)
+    info = RunInfo("run", "suite", 0.0, 1, options={"profile": "debian-12", **options})
+    return replay_command(result, info)
+
+
+def test_the_way_to_run_it_again_names_the_engine() -> None:
+    assert replayed("smoke/1@xfs@linear", engine="native") == (
+        "harness replay smoke/1@xfs@linear --profile debian-12"
+    )
+    engine = {"engine": "xfstests", "xfstests": "/opt/x"}
+    assert replayed("smoke/1@xfs@linear", **engine) == (
+        "harness replay smoke/1@xfs@linear --profile debian-12 --engine xfstests --xfstests /opt/x"
+    )
+    assert replayed("xfstests/generic/001@xfs@linear", group="generic/quick", **engine) == (
+        "harness run --group generic/001 --fs xfs --target linear --profile debian-12"
+        " --engine xfstests --xfstests /opt/x"
+    )
+
+
+def test_the_evidence_tells_what_xfstests_said() -> None:
+    aftermath = Aftermath(ToolResult(True, 0), ToolResult(False, 4, "bitmap differs"))
+    evidence = CaseEvidence((), complaints=("mount: wrong fs type",), aftermath=aftermath)
+    result = CaseResult(
+        CaseId("xfstests/generic/001", "xfs", "t"), "hash", "generic", "", Verdict.FAIL,
+        evidence=evidence,
+    )  # fmt: skip
+    text = evidence_text(result, RunInfo("run", "xfstests", 0.0, 1))
+    assert "said by xfstests:\n  mount: wrong fs type\n" in text
+    assert "  primary: ok\n  backup: failed, status 4\n    bitmap differs\n" in text
