@@ -113,8 +113,9 @@ def file_lines(files: Mapping[str, str]) -> list[Line]:
     ]
 
 
-def check_line(job: CheckJob) -> Line:
-    """Run ``check``; its tests meet the host by way of ``HARNESS_RENDEZVOUS``."""
+def check_line(job: CheckJob, *, meets: bool = True) -> Line:
+    """Run ``check``; its tests meet the host by way of ``HARNESS_RENDEZVOUS``, if they are to."""
+    meeting = (f"HARNESS_RENDEZVOUS={_AGENT} --tell {_SOCKET}",) if meets else ()
     # A daemon started here ends with the job. Events of devices made before it are replayed.
     script = (
         "/lib/systemd/systemd-udevd --daemon && udevadm trigger --settle &&"
@@ -124,7 +125,7 @@ def check_line(job: CheckJob) -> Line:
         "job", ROOT, f"{ROOT}{_SOCKET}", str(job.timeout_ms),
         "/usr/bin/env", f"PATH={_PATH}", "HOME=/root", "LC_ALL=C", "TERM=linux",
         "SYSTEMD_IGNORE_CHROOT=1",
-        f"HARNESS_RENDEZVOUS={_AGENT} --tell {_SOCKET}", "/bin/bash", "-c", script,
+        *meeting, "/bin/bash", "-c", script,
     )  # fmt: skip
 
 
