@@ -27,8 +27,24 @@ _CONSEQUENCES = frozenset(
 """What a sound kernel says as well, when a disk, a peer or a processor is taken from it."""
 
 _OF_A_BAD_DISK = frozenset({ReportKind.IO_ERROR, ReportKind.FILE_SYSTEM, ReportKind.DEVICE_MAPPER})
+_OF_A_FILE_SYSTEM = frozenset({ReportKind.IO_ERROR, ReportKind.FILE_SYSTEM})
 _BETWEEN = " | "
 """Stands between the reports of one check."""
+
+
+def made_on_purpose(reports: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """``reports`` without what tests of a file system make the primary's kernel say of it.
+
+    They shut file systems down, mount broken ones and write beyond their ends; xfstests itself
+    knows which test may do that, and looks at the log. The backup has no file system.
+    """
+    return {
+        guest: tuple(
+            text for text in texts
+            if guest != "primary" or text.partition(":")[0] not in _OF_A_FILE_SYSTEM
+        )
+        for guest, texts in reports.items()
+    }  # fmt: skip
 
 
 def findings(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from check_world import CheckWorld, check_worker
-from run_world import options
+from run_world import OOPS, options
 
 from harness.errors import UsageError
 from harness.guest.fake import Command, Reply
@@ -141,6 +141,33 @@ def test_one_that_fails_fails_with_what_it_said(tree: Path) -> None:
     assert [c.found for c in result.checks if c.rule == Rule.CASE_CHECK] == [
         "QA output created by 001", "some file is missing",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("role", "text", "outcome"),
+    [
+        ("primary", "[    9.100000] EXT4-fs error (device dm-0): ext4_shutdown:1: on purpose\n",
+         Outcome.PASS),
+        ("backup", "[    9.100000] EXT4-fs error (device dm-0): ext4_shutdown:1: by whom?\n",
+         Outcome.FAIL),
+        ("primary", OOPS, Outcome.FAIL),
+    ],
+)  # fmt: skip
+def test_a_test_may_make_the_kernel_speak_of_its_file_system(
+    tree: Path, role: str, text: str, outcome: Outcome
+) -> None:
+    world = CheckWorld()
+    told: list[int] = []
+
+    def speaks(_: str, command: Command) -> Reply | None:
+        if command[0] == "job" and "./check" in command[-1] and not told:
+            told.append(1)
+            world.report(role, text)
+        return None
+
+    world.rules.insert(0, speaks)
+    (result,) = run(world, tree, group="generic/002")
+    assert result.outcome is outcome
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from harness.errors import InfraError
 from harness.export.tree import common_files
 from harness.guest.agent import CheckpointEvent, CommandResult, Rendezvous, ScriptResult
 from harness.model.evidence import Aftermath, CaseEvidence, CrashEvidence
-from harness.run import observe, scripts
+from harness.run import blame, observe, scripts
 from harness.run.bench import SETUP_TIMEOUT_S, Bench, Devices, Observation
 from harness.run.xfstests import site
 from harness.run.xfstests.bundle import (
@@ -131,7 +131,12 @@ class CheckBench(Bench):
             if self.target.replicated:
                 aftermath = self._aftermath(deadline, backup)
         observed = self.observation(devices, (), ())
-        evidence = replace(observed.evidence, complaints=verdict.common, aftermath=aftermath)
+        evidence = replace(
+            observed.evidence,
+            complaints=verdict.common,
+            aftermath=aftermath,
+            console=blame.made_on_purpose(observed.evidence.console),
+        )
         return replace(observed, evidence=evidence)
 
     def _aftermath(self, deadline: Deadline, other: ThreadPoolExecutor) -> Aftermath:
