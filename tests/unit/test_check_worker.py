@@ -247,3 +247,32 @@ def test_a_workload_that_cannot_be_a_test_is_skipped(tmp_path: Path) -> None:
     (result,) = worker.results(bad, lambda: None)
     assert result.outcome is Outcome.SKIPPED
     assert "persistence point" in result.checks[0].found
+
+
+def test_a_workload_that_is_not_begun_takes_no_other_ones_place(tmp_path: Path) -> None:
+    """It could not be mounted, say; those after it in the bundle were."""
+    world = CheckWorld()
+    world.spoken = lambda about, words: None if about == SECOND else words
+    lines = f"{SECOND}: mount: wrong fs type", f"{SECOND}: 0 of 1 crash points as promised"
+
+    def complains(_: str, command: Command) -> Reply | None:
+        if command[0] == "job":
+            world.said, world.status = {}, 0
+            if any(workload.id == SECOND for workload in world._loaded):
+                world.complain(*lines)
+        return None
+
+    world.rules.insert(0, complains)
+    results = run(world, tmp_path)
+    assert [result.case_id.workload for result in results] == [FIRST, SECOND, THIRD]
+    assert verdicts(results) == [Verdict.PASS, Verdict.FAIL, Verdict.PASS]
+    assert Rule.CASE_CHECK in failed_rules(results[1])
+
+
+def test_what_check_wrote_is_kept_of_a_case_that_fails(tmp_path: Path) -> None:
+    world = CheckWorld()
+    world.complain(f"{SECOND}: mount: wrong fs type")
+    results = run(world, tmp_path)
+    assert results[1].console["check"] == ("Ran: x",)
+    assert results[1].console["check.out.bad"][-1] == f"{SECOND}: mount: wrong fs type"
+    assert "check" not in results[0].console

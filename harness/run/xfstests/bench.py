@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from ace_workloads.workload import Workload
 from harness.deadline import Deadline
@@ -41,8 +42,6 @@ class Checked:
     observations: dict[str, Observation] = field(default_factory=dict)
     """Workload id -> what was seen of it; not of those that were not begun."""
     verdict: CheckVerdict = field(default_factory=CheckVerdict)
-    texts: Mapping[str, str] = field(default_factory=dict)
-    """What ``check`` printed, and its files by name."""
     ended: bool = False
     """Whether the host ended it."""
 
@@ -51,6 +50,8 @@ class CheckBench(Bench):
     """As ``Bench``, for many workloads at once and without a file system kept ready."""
 
     by_xfstests = True
+    texts: Mapping[str, str] = MappingProxyType({})
+    """What ``check`` printed when it was last started, and wrote of its test."""
 
     def set_up(self) -> None:
         """Create the target. Errors as of ``Bench``."""
@@ -83,16 +84,15 @@ class CheckBench(Bench):
             visit.leave()
             if checked.ended:
                 self._explain(checked, deadline, backup)
-        ran = result.one("job")
+        ran, files = result.one("job"), _files(result)
+        self.texts = _texts(ran, files)
         for failed in result.failures:
             if failed.index < ran.index:
                 self.pair.primary.agent.require(failed)
         if ran.status < 0 and not checked.ended:
             raise InfraError(f"check did not end as it should: {ran.text[-2000:] or ran.status}")
-        files = _files(result)
         verdict = read_verdict(workloads, test.golden, files, ran.text, max(ran.status, 0))
         checked.verdict = verdict
-        checked.texts = {"check.txt": ran.text, **{f"{TEST}{e}": t for e, t in files.items()}}
         for about, lines in verdict.complaints.items():
             if (seen := checked.observations.get(about)) is not None:
                 evidence = replace(
@@ -118,10 +118,11 @@ class CheckBench(Bench):
             ],
             deadline,
         )
-        ran = result.one("job")
+        ran, files = result.one("job"), _files(result)
+        self.texts = _texts(ran, files)
         if ran.status < 0:
             raise InfraError(f"check did not end as it should: {ran.text[-2000:] or ran.status}")
-        verdict = read_verdict((), "", _files(result), ran.text, ran.status)
+        verdict = read_verdict((), "", files, ran.text, ran.status)
         if verdict.not_run is not None:
             empty = self.observation(Devices(), (), ()).evidence
             return Observation(replace(empty, not_run=verdict.not_run), {})
@@ -200,6 +201,11 @@ def _files(result: ScriptResult) -> dict[str, str]:
     """Ending -> text of what ``check`` wrote about its test."""
     read = [done for done in result.results if done.command[0] == "file-read"]
     return {ending: done.text for ending, done in zip(ENDINGS, read, strict=True) if done.ok}
+
+
+def _texts(ran: CommandResult, files: Mapping[str, str]) -> dict[str, str]:
+    """By a name that can be a file's: what ``check`` printed, and its files."""
+    return {"check": ran.text, **{f"check{ending}": text for ending, text in files.items()}}
 
 
 class _Visit:

@@ -83,8 +83,9 @@ class CheckWorker(Worker):
             return [self._blamed(case, said) for case in cases]
         if error is None and checked.verdict.not_run is not None:
             return [_skipped(case, checked.verdict.not_run) for case in cases]
-        seen = [(c, checked.observations[c.workload.id]) for c in cases
-                if c.workload.id in checked.observations]  # fmt: skip
+        # Up to the first that was not begun: it, and what came after it, is run again.
+        begun = takewhile(lambda case: case.workload.id in checked.observations, cases)
+        seen = [(case, checked.observations[case.workload.id]) for case in begun]
         done: list[CaseResult] = []
         for case, observed in seen:
             result = self._judged(blank_result(case), case, observed)
@@ -141,8 +142,11 @@ class CheckWorker(Worker):
                 return Observation(CaseEvidence(crashes=(), not_run=why), {})
             observed = checked.observations.get(case.workload.id)
             said = checked.verdict.common
+            if observed is None and (alone := checked.verdict.complaints.get(case.workload.id)):
+                # It failed before its first step.
+                return Observation(CaseEvidence(crashes=(), complaints=alone), {})
             if observed is None:
-                printed = checked.texts.get("check.txt", "")[-2000:]
+                printed = bench.texts.get("check", "")[-2000:]
                 raise InfraError(f"xfstests did not come to it: {' | '.join(said) or printed}")
             evidence = observed.evidence
             return replace(
@@ -150,6 +154,15 @@ class CheckWorker(Worker):
             )
 
         return play
+
+    def _judged(self, blank: CaseResult, case: Case, observed: Observation) -> CaseResult:
+        bench = self._benches.get(case.case_id.target)
+        result = super()._judged(blank, case, observed)
+        if result.verdict in (Verdict.PASS, None) or not isinstance(bench, CheckBench):
+            return result
+        # What check said and wrote is kept beside the consoles.
+        texts = {name: tuple(text.splitlines()) for name, text in bench.texts.items()}
+        return replace(result, console={**result.console, **texts})
 
     def _ready_bench(self, case: Case) -> CheckBench:
         bench = self._bench(case.case_id.target, case.case_id.fs)
