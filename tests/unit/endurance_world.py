@@ -135,7 +135,9 @@ class ClusterWorld:
             return Reply.failure("dm-wait: ETIMEDOUT: synced 0", -110)
         other = self.nodes[self._other(role)]
         if node.role == "primary" and other.role == "backup" and self._connected():
-            skipped = {n: other.contents.get(n) for n in node.contents if self.resync_skips(n)}
+            # A load may be writing to it in another thread: a copy is made in one go.
+            blocks = list(node.contents)
+            skipped = {n: other.contents.get(n) for n in blocks if self.resync_skips(n)}
             differing = other.contents != node.contents
             if differing and other.epoch < node.epoch:
                 other.contents = dict(node.contents)
