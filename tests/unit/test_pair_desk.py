@@ -7,6 +7,8 @@ import contextlib
 import json
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.config import CHECKOUT
 from harness.errors import InfraError, UsageError
 from harness.run.devpair import client
 from harness.run.devpair.client import ask
@@ -225,3 +228,27 @@ def test_a_keeper_that_does_not_end_is_named(
     with pytest.raises(InfraError, match=f"process {os.getpid()}, does not end") as caught:
         client.end(office.live, quiet)
     assert f"kill -9 {os.getpid()}" in str(caught.value.hint)
+
+
+HASTY = """
+import os, sys, threading
+from pathlib import Path
+from harness.run.devpair.desk import Desk
+def answer(request, say):
+    if request["verb"] == "down":
+        os._exit(0)
+    return os.getpid()
+desk = Desk(Path(sys.argv[1]), answer)
+print("listens", flush=True)
+threading.Event().wait()
+"""
+
+
+def test_a_keeper_that_ends_before_its_answer_is_out_has_ended(tmp_path: Path) -> None:
+    live = LiveDir(tmp_path, "0ddba11")
+    command = [sys.executable, "-c", HASTY, str(socket_path(live))]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as keeper:
+        assert keeper.stdout is not None
+        assert keeper.stdout.readline() == "listens\n"
+        client.end(live, quiet)
+        assert keeper.wait(WAIT_S) == 0

@@ -73,7 +73,12 @@ def end(live: LiveDir, say: Say) -> None:
     except ProcessLookupError:
         return
     try:
-        ask(live, "down", say)
+        lost: InfraError | None = None
+        try:
+            ask(live, "down", say)
+        except InfraError as error:
+            # It may end before its answer is out. That it ends is what was asked for.
+            lost = error
         deadline = Deadline.after(_END_S, "the keeper to end")
         waiting = select.poll()
         waiting.register(process, select.POLLIN)
@@ -81,7 +86,7 @@ def end(live: LiveDir, say: Say) -> None:
             raise InfraError(
                 f"the keeper, process {pid}, does not end: {deadline}",
                 hint=f"kill -9 {pid}, then harness clean",
-            )
+            ) from lost
     finally:
         os.close(process)
 
