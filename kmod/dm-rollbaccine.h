@@ -276,8 +276,10 @@ struct rb_peer {
 	bool hashing;
 };
 
-/* Room for struct rb_per_bio. */
-#define RB_PER_BIO_SIZE 384u
+/* Room for struct rb_per_bio or struct rb_read.  Debugging kernels have more in
+ * a work_struct.
+ */
+#define RB_PER_BIO_SIZE (352u + (unsigned int)sizeof(struct work_struct))
 
 /* What only a primary uses; under rb_device.lock but for the thread. */
 struct rb_primary {
