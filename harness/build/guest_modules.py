@@ -18,7 +18,7 @@ ON_DEMAND = {
     "delay": ("sch_netem",),
     "layers": ("overlay",),
 }
-OPTIONAL = frozenset({"drbd"})
+OPTIONAL = frozenset({"drbd", "layers"})
 """What a kernel may lack: only what needs it cannot be done."""
 # What the root disk of a full guest is mounted with.
 ROOT = (*BOOT, "ext4")

@@ -19,7 +19,7 @@ from harness.build.workshop import BuiltModule
 from harness.build.xfstests import look_at_tree, pack_tree
 from harness.config import StateDir, state_dir
 from harness.deadline import Deadline
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.guest.agent import Agent
 from harness.run.connection import Connection, broom, connection
 from harness.run.options import AcceleratorChoice, Guests, RunOptions
@@ -105,7 +105,7 @@ def laboratory(
     profile = load_profile(options.profile)
     say(f"building what guest profile {profile.name} needs, unless it is cached")
     image = build_image(profile, state, options.guests, faults=options.defect is not None)
-    layers, version = _layers(options, profile, state)
+    layers, version = _layers(options, profile, image, state)
     with contextlib.ExitStack() as stack:
         live = folder or stack.enter_context(live_dir(state))
         link = stack.enter_context(connection(options.connect, state, live))
@@ -115,10 +115,17 @@ def laboratory(
         yield Laboratory(state, live, link, image, accelerator, layers=layers, xfstests=version)
 
 
-def _layers(options: RunOptions, profile: Profile, state: StateDir) -> tuple[tuple[Path, ...], str]:
+def _layers(
+    options: RunOptions, profile: Profile, image: MicroImage, state: StateDir
+) -> tuple[tuple[Path, ...], str]:
     """The disks for xfstests, and its version; nothing where the agent runs the workloads."""
     if options.xfstests is None:
         return (), ""
+    if "layers" not in image.on_demand:
+        raise UsageError(
+            f"kernel {image.release} has no overlay file system, which xfstests needs in a guest",
+            hint="--engine native, or another --profile",
+        )
     tree = look_at_tree(options.xfstests)
     return (build_root_disk(profile, state), pack_tree(tree, state)), tree.version
 
