@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from ace_workloads.ops import Step
 from harness.deadline import Deadline
-from harness.guest.agent import CheckpointEvent, ScriptResult
+from harness.guest.agent import CheckpointEvent, CommandResult, ScriptResult
 from harness.model.device import DeviceDigest
 from harness.model.evidence import BlockNote, CaseEvidence, CrashEvidence, Moment
 from harness.run import blocks, observe, scripts
+from harness.run.caselog import CaseLog, Observation
 from harness.run.exercises import Exercise
 from harness.run.filesystems import FileSystem
 from harness.run.pair import Pair
@@ -25,15 +24,6 @@ SETUP_TIMEOUT_S = 180.0
 _MOST_BLOCKS = 64
 _MOST_SNAPSHOTS = 20
 _MOST_LOOKS = 5
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What one case showed, and where its time went."""
-
-    evidence: CaseEvidence
-    phases_s: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +34,11 @@ class Devices:
     backup: DeviceDigest | None = None
     differing: tuple[int, ...] | None = None
     notes: tuple[BlockNote, ...] = ()
+
+
+Played = Callable[[bool], Observation]
+"""What a workload showed, once all that was to be looked at has been; the argument says whether
+no other one has been played since."""
 
 
 class Bench:
@@ -57,9 +52,9 @@ class Bench:
         self.target = target
         self.fs = fs
         self.impostor = impostor
-        self._phases: defaultdict[str, float] = defaultdict(float)
-        self._began = 0.0
-        self._moments: list[Moment] = []
+        self._log = CaseLog()
+        self._looking: Future[ScriptResult] | None = None
+        """The look at the copy that was made last."""
 
     def set_up(self) -> None:
         """Create the target and the file system. AgentError or GuestLostError when that fails."""
@@ -81,42 +76,74 @@ class Bench:
         GuestLostError when a guest dies or stays silent, AgentError when a step of the harness's
         own (not of the workload) fails in a guest.
         """
-        self.begin()
-        script = scripts.workload_script(self.fs, self.target, steps)
         # What the backup has to do, in order, while the primary does something else.
         with ThreadPoolExecutor(1, thread_name_prefix="backup") as backup:
-            crashes: list[CrashEvidence] = []
-            pending: list[Callable[[], CrashEvidence]] = []
+            return self.play(steps, deadline, backup)(True)
 
-            def settle() -> None:
-                while pending:
-                    crashes.append(pending.pop(0)())
+    def play(
+        self, steps: Sequence[Step], deadline: Deadline, backup: ThreadPoolExecutor
+    ) -> Played:
+        """As ``run``, for whoever has something else to do during the last look at a copy.
 
-            def on_checkpoint(event: CheckpointEvent) -> bool:
-                # The backup is free again before the primary is stopped for it.
-                settle()
-                pending.append(self.crash(event, steps, deadline, backup))
-                return True
+        What is returned waits for it and gives the observation; ``backup`` has to be there until
+        then. The primary is free, and both devices have been compared. The next workload may be
+        played: it is not stopped at its first crash point before the look is over. Errors as of
+        ``run``, here or there.
+        """
+        log = self.begin()
+        try:
+            devices, crashes, errors = self._play(steps, deadline, backup)
+            # What the primary says later may belong to another case.
+            log.hear(self.pair.guests)
+        except BaseException:
+            log.forget()
+            raise
 
-            began_s = self._now()
-            result = self.pair.primary.agent.run_script(script, deadline, on_checkpoint)
-            observe.add_primary_phases(self._phases, result)
-            pauses = [(m.start_s, m.end_s) for m in self._moments if m.what == "paused"]
-            self._moments += observe.primary_moments(result, began_s, pauses)
-            errors = observe.step_errors(result)
-            if not errors:
-                for failed in result.failures:
-                    self.pair.primary.agent.require(failed)
-            devices = self.compare(deadline, backup)
-            settle()
-        return self.observation(devices, tuple(crashes), errors)
+        def observed(alone: bool) -> Observation:
+            try:
+                seen = tuple(crash() for crash in crashes)
+                if alone:
+                    log.hear(self.pair.guests)
+            except BaseException:
+                log.forget()
+                raise
+            return log.observation(_evidence(devices, seen, errors))
+
+        return observed
+
+    def _play(
+        self, steps: Sequence[Step], deadline: Deadline, backup: ThreadPoolExecutor
+    ) -> tuple[Devices, list[Callable[[], CrashEvidence]], tuple[tuple[int, str], ...]]:
+        """The devices afterwards, what is to be seen at each crash point, the steps that failed."""
+        log, crashes = self._log, list[Callable[[], CrashEvidence]]()
+
+        def on_checkpoint(event: CheckpointEvent) -> bool:
+            # There is room for one copy: the backup is done with it before the primary is stopped.
+            if self._looking is not None:
+                wait([self._looking])
+                if crashes:
+                    # A look that failed ends its own case, not the one after it.
+                    self._looking.result()
+            crashes.append(self.crash(event, steps, deadline, backup))
+            return True
+
+        began_s = log.now()
+        script = scripts.workload_script(self.fs, self.target, steps)
+        result = self.pair.primary.agent.run_script(script, deadline, on_checkpoint)
+        observe.add_primary_phases(log.phases_s, result)
+        pauses = [(m.start_s, m.end_s) for m in log.moments if m.what == "paused"]
+        log.moments += observe.primary_moments(result, began_s, pauses)
+        errors = observe.step_errors(result)
+        if not errors:
+            for failed in result.failures:
+                self.pair.primary.agent.require(failed)
+        return self.compare(deadline, backup), crashes, errors
 
     def exercise(self, exercise: Exercise, deadline: Deadline) -> Observation:
         """Write the device as ``exercise`` says, without a crash. Errors as of ``run``."""
-        self.begin()
-        started = time.perf_counter()
-        result = self.pair.primary.agent.run_script(exercise.script(self.target), deadline)
-        self._phases["ops"] += time.perf_counter() - started
+        log = self.begin()
+        script = exercise.script(self.target)
+        result = log.timed("ops", lambda: self.pair.primary.agent.run_script(script, deadline))
         errors = observe.exercise_errors(result)
         # One that ended early has flushed nothing: what it wrote last may still be on its way.
         devices = Devices()
@@ -132,20 +159,8 @@ class Bench:
         errors: tuple[tuple[int, str], ...],
     ) -> Observation:
         """What was seen of the case that has begun, with the kernel reports of both guests."""
-        evidence = CaseEvidence(
-            crashes=crashes,
-            step_errors=errors,
-            primary_device=devices.primary,
-            backup_device=devices.backup,
-            differing_blocks=devices.differing,
-            block_notes=devices.notes,
-            moments=tuple(self._moments),
-            console={
-                guest.name: observe.report_texts(guest.kernel_reports())
-                for guest in self.pair.guests
-            },
-        )
-        return Observation(evidence, dict(self._phases))
+        self._log.hear(self.pair.guests)
+        return self._log.observation(_evidence(devices, crashes, errors))
 
     def crash(
         self,
@@ -160,18 +175,19 @@ class Bench:
         copy-on-write snapshot shows the crash state only as long as nothing arrives: then the
         primary waits for the whole look.
         """
-        machine, began_s = self.pair.primary.machine, self._now()
+        log, machine = self._log, self.pair.primary.machine
+        began_s = log.now()
         looking: Future[ScriptResult] | None = None
-        self._timed("pause", machine.pause)
+        log.timed("pause", machine.pause)
         try:
             if scripts.copies(self.fs):
                 snapshot = last = self._take(deadline)
-                looking = backup.submit(self._look, deadline)
+                self._looking = looking = self._look_meanwhile(deadline, backup)
             else:
                 snapshot, last = self._undisturbed_look(deadline)
         finally:
-            self._timed("resume", machine.resume)
-            self._moments.append(Moment("primary", "paused", began_s, self._now()))
+            log.timed("resume", machine.resume)
+            log.moments.append(Moment("primary", "paused", began_s, log.now()))
         seen = observe.Crash(event, snapshot, last)
 
         def evidence() -> CrashEvidence:
@@ -186,7 +202,8 @@ class Bench:
         """Snapshot and look, again as long as something arrives meanwhile."""
         for _ in range(_MOST_LOOKS):
             snapshot = self._take(deadline)
-            inspection = self._look(deadline)
+            script = scripts.inspect_script(self.fs, self.target)
+            inspection = self._inspect(script, deadline, self._log)
             if self._final(snapshot, inspection):
                 break
         return snapshot, inspection
@@ -202,24 +219,48 @@ class Bench:
         script = scripts.snapshot_script(self.fs, self.target, self.impostor)
         drop = scripts.drop_snapshot_script(self.fs)
         for _ in range(_MOST_SNAPSHOTS):
-            began_s = self._now()
-            snapshot = agent.run_script(script, deadline)
-            observe.add_inspect_phases(self._phases, snapshot)
-            self._moments += observe.backup_moments(snapshot, began_s)
+            snapshot = self._inspect(script, deadline, self._log)
             if self._final(snapshot, snapshot):
                 break
             if drop:
-                observe.add_inspect_phases(self._phases, agent.run_script(drop, deadline))
+                observe.add_inspect_phases(self._log.phases_s, agent.run_script(drop, deadline))
         return snapshot
 
-    def _look(self, deadline: Deadline) -> ScriptResult:
-        """What recovery makes of the crash state."""
-        script = scripts.inspect_script(self.fs, self.target)
-        began_s = self._now()
-        inspection = self.pair.backup.agent.run_script(script, deadline)
-        observe.add_inspect_phases(self._phases, inspection)
-        self._moments += observe.backup_moments(inspection, began_s)
-        return inspection
+    def _look_meanwhile(
+        self, deadline: Deadline, backup: ThreadPoolExecutor
+    ) -> Future[ScriptResult]:
+        """What recovery makes of the copy, found out while the primary goes on.
+
+        In parts, each asked for when the one before is done: what else the backup is asked for
+        meanwhile, and the primary waits for, comes in between.
+        """
+        log, done = self._log, Future[ScriptResult]()
+        parts = deque(scripts.inspect_parts(self.fs))
+        results: list[CommandResult] = []
+
+        def go_on() -> None:
+            try:
+                results.extend(self._inspect(parts.popleft(), deadline, log).results)
+                if parts:
+                    backup.submit(go_on)
+                    return
+                # Before the look is known to be over: what is said later may be another case's.
+                log.hear([self.pair.backup])
+            except BaseException as error:
+                done.set_exception(error)
+            else:
+                done.set_result(ScriptResult(tuple(results)))
+
+        backup.submit(go_on)
+        return done
+
+    def _inspect(self, script: Sequence[Line], deadline: Deadline, log: CaseLog) -> ScriptResult:
+        """Run ``script`` on the backup and note its time."""
+        began_s = log.now()
+        result = self.pair.backup.agent.run_script(script, deadline)
+        observe.add_inspect_phases(log.phases_s, result)
+        log.moments += observe.backup_moments(result, began_s)
+        return result
 
     def _final(self, snapshot: ScriptResult, after: ScriptResult) -> bool:
         """Whether looking again would show nothing better.
@@ -235,7 +276,8 @@ class Bench:
         """Digests of both devices after the case, and where they differ."""
         if not self.target.replicated:
             return Devices()
-        began_s = self._now()
+        log = self._log
+        began_s = log.now()
         # The primary goes on: what it acknowledged last may arrive later.
         status = self.pair.primary.agent.run_script(self.target.status_lines(), deadline)
         upto = observe.acknowledged(self.target, status)
@@ -249,9 +291,9 @@ class Bench:
         devices = self.explained(
             Devices(observe.device_digest(primary), observe.device_digest(backup)), deadline, other
         )
-        ended_s = self._now()
-        self._phases["compare"] += ended_s - began_s
-        self._moments += [
+        ended_s = log.now()
+        log.phases_s["compare"] += ended_s - began_s
+        log.moments += [
             Moment(guest, "compare", began_s, ended_s) for guest in ("primary", "backup")
         ]
         return devices
@@ -318,19 +360,20 @@ class Bench:
         mine = self.pair.primary.agent.run_script(primary, deadline)
         return mine, theirs.result()
 
-    def begin(self) -> None:
-        """A case begins now."""
-        self._phases = defaultdict(float)
-        self._began = time.perf_counter()
-        self._moments = []
+    def begin(self) -> CaseLog:
+        """A case begins now; its log, which is the bench's until the next one begins."""
+        self._log = CaseLog()
+        return self._log
 
-    def _now(self) -> float:
-        """Seconds since the case began."""
-        return time.perf_counter() - self._began
 
-    def _timed(self, phase: str, function: Callable[[], _T]) -> _T:
-        started = time.perf_counter()
-        try:
-            return function()
-        finally:
-            self._phases[phase] += time.perf_counter() - started
+def _evidence(
+    devices: Devices, crashes: tuple[CrashEvidence, ...], errors: tuple[tuple[int, str], ...]
+) -> CaseEvidence:
+    return CaseEvidence(
+        crashes=crashes,
+        step_errors=errors,
+        primary_device=devices.primary,
+        backup_device=devices.backup,
+        differing_blocks=devices.differing,
+        block_notes=devices.notes,
+    )

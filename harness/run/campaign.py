@@ -42,6 +42,7 @@ from harness.run.endurance.schedule import SUITE
 from harness.run.endurance.worker import RoundWorker
 from harness.run.laboratory import Laboratory, laboratory
 from harness.run.options import Engine, RunOptions
+from harness.run.overlap import OverlappingWorker
 from harness.run.plan import Case, Plan
 from harness.run.resume import differences
 from harness.run.worker import Worker
@@ -215,7 +216,7 @@ class _Campaign:
     def _kind_of_worker(self) -> type[Worker]:
         if self._info.suite == SUITE:
             return RoundWorker
-        return CheckWorker if self._options.engine is Engine.XFSTESTS else Worker
+        return CheckWorker if self._options.engine is Engine.XFSTESTS else OverlappingWorker
 
     def _run_over(self, workers: Sequence[Worker]) -> bool:
         """Whether the time of the whole run is up: nothing is waited for any more."""
@@ -256,18 +257,21 @@ class _Campaign:
             self.interrupted = True
 
     def _serve(self, worker: Worker, plan: Plan, end: threading.Event) -> None:
+        back: list[Case] = []
         try:
 
             def take() -> Case | None:
-                return None if self._ends() else plan.take()
+                if self._ends():
+                    return None
+                return back.pop() if back else plan.take()
 
             while (case := take()) is not None:
-                for result in worker.results(case, take):
+                for result in worker.results(case, take, back.append):
                     if result.infra_error is not None and self._abandoned.is_set():
                         # Its guests were taken away from it: that says nothing about the case.
                         return
                     self._record(result, worker.number)
-                    if self._ends():
+                    if self._ends() and not worker.finishes:
                         break
         except Exception as error:
             if self._abandoned.is_set() and isinstance(error, InfraError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,8 @@ class Guest:
     """As it was started, to be started again."""
     scanner: Scanner = field(default_factory=Scanner)
     _position: int = 0
+    _reading: threading.Lock = field(default_factory=threading.Lock)
+    _returned: tuple[KernelReport, ...] = ()
 
     def kernel_reports(self) -> tuple[KernelReport, ...]:
         """Oopses, hung tasks, I/O errors and the like since the last call.
@@ -77,11 +80,17 @@ class Guest:
 
     def reports_read(self) -> tuple[KernelReport, ...]:
         """The same, of as much of the console as there is."""
-        with open(self.console, "rb") as console:
+        with self._reading, open(self.console, "rb") as console:
             console.seek(self._position)
             fresh = console.read()
-        self._position += len(fresh)
-        return tuple(self.scanner.feed(fresh))
+            self._position += len(fresh)
+            returned, self._returned = self._returned, ()
+            return (*returned, *self.scanner.feed(fresh))
+
+    def put_back(self, reports: tuple[KernelReport, ...]) -> None:
+        """Let the next call of those above begin with ``reports`` that an earlier one gave."""
+        with self._reading:
+            self._returned = (*reports, *self._returned)
 
     def console_tail(self) -> tuple[str, ...]:
         """The last lines of the console."""

@@ -103,28 +103,27 @@ def drop_snapshot_script(fs: FileSystem) -> list[Line]:
 
 def inspect_script(fs: FileSystem, target: Target) -> list[Line]:
     """Recover the snapshot by mounting it, read it, check it, use it; leave nothing behind."""
-    device = snapshot_device(fs)
-    mount = ("mount", device, SNAPSHOT_MOUNT, fs.name, fs.mount_options)
-    return [
-        mount,
-        ("tree", SNAPSHOT_MOUNT, "full"),
-        ("always", "umount", SNAPSHOT_MOUNT),
-        # Read-only check after recovery: before it, e2fsck -n and xfs_repair -n report what the
-        # replay of the log is about to mend. Before the probe, which empties the file system.
-        ("always", "try", "exec", str(_TOOL_TIMEOUT_MS), *fs.fsck, device),
-        mount,
-        ("probe", SNAPSHOT_MOUNT),
-        ("always", "umount", SNAPSHOT_MOUNT),
-        *_done_with_snapshot(fs, target),
-    ]
-
-
-def _done_with_snapshot(fs: FileSystem, target: Target) -> list[Line]:
+    recovered, checked, used = inspect_parts(fs)
+    script = [*recovered, *(("always", *line) for line in checked), *used]
     if copies(fs):
         # What the backup has received meanwhile says nothing about a copy.
-        return []
-    lines = [*drop_snapshot_script(fs), *target.backup_status_lines()]
-    return [("always", *line) for line in lines]
+        return script
+    done = [*drop_snapshot_script(fs), *target.backup_status_lines()]
+    return [*script, *(("always", *line) for line in done)]
+
+
+def inspect_parts(fs: FileSystem) -> tuple[list[Line], list[Line], list[Line]]:
+    """The same in three scripts, without the end of the snapshot: a copy stays what it is."""
+    device = snapshot_device(fs)
+    mount = ("mount", device, SNAPSHOT_MOUNT, fs.name, fs.mount_options)
+    umount = ("always", "umount", SNAPSHOT_MOUNT)
+    return (
+        [mount, ("tree", SNAPSHOT_MOUNT, "full"), umount],
+        # Read-only check after recovery: before it, e2fsck -n and xfs_repair -n report what the
+        # replay of the log is about to mend. Before the probe, which empties the file system.
+        [("try", "exec", str(_TOOL_TIMEOUT_MS), *fs.fsck, device)],
+        [mount, ("probe", SNAPSHOT_MOUNT), umount],
+    )
 
 
 def load_line(path: str, ram_disk_kib: int) -> Line:

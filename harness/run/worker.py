@@ -29,7 +29,8 @@ from harness.model.verdict import Check, Verdict, merge
 from harness.oracle import judge_case
 from harness.report.summary import deciding_checks
 from harness.run import blame, observe, scripts
-from harness.run.bench import Bench, Observation
+from harness.run.bench import Bench
+from harness.run.caselog import Observation
 from harness.run.confirm import Confirmations
 from harness.run.exercises import Exercise
 from harness.run.filesystems import FILE_SYSTEMS, RAW, FileSystem
@@ -52,6 +53,8 @@ class Worker:
 
     ends_guests = False
     """Whether the end of a guest may be a part of a case."""
+    finishes = True
+    """Whether the cases it has taken are to be waited for when the run ends."""
 
     def __init__(
         self,
@@ -85,22 +88,26 @@ class Worker:
         self._case: tuple[CaseId, float] | None = None
         """The case under way, and since when."""
 
-    def results(self, case: Case, take: Callable[[], Case | None]) -> Iterator[CaseResult]:
+    def results(
+        self, case: Case, take: Callable[[], Case | None], put_back: Callable[[Case], None]
+    ) -> Iterator[CaseResult]:
         """The result of ``case``, and of those that were taken to be run along with it.
 
-        ``take`` gives the next case to be run, None if there is none. Errors as of ``run``.
+        ``take`` gives the next case to be run, None if there is none; ``put_back`` takes one that
+        is not to be run now after all. Errors as of ``run``.
         """
-        del take  # One after the other.
+        del take, put_back  # One after the other.
         yield self.run(case)
 
-    def run(self, case: Case) -> CaseResult:
+    def run(self, case: Case, first: CaseResult | None = None) -> CaseResult:
         """The result of ``case``; InfraError when no target could ever be set up on a pair.
 
-        HostLostError when no guest can be started any more.
+        ``first`` is what a first attempt has come to, if there was one. HostLostError when no
+        guest can be started any more.
         """
         attempts: list[str] = []
         while True:
-            result = self._attempt(case)
+            result, first = first or self._attempt(case), None
             if result.infra_error is None or len(attempts) + 1 >= ATTEMPTS or self._closed:
                 break
             attempts.append(result.infra_error)
@@ -190,14 +197,6 @@ class Worker:
 
     def _attempt(self, case: Case) -> CaseResult:
         """One try; HostLostError when no further one can be had."""
-        blank = CaseResult(
-            case_id=case.case_id,
-            workload_hash=case.workload.content_hash,
-            skeleton="-".join(case.workload.skeleton.split(",")),
-            jlang=case.workload.canonical_text,
-            verdict=None,
-            started_unix_s=time.time(),
-        )
         blank = blank_result(case)
         started = time.perf_counter()
         self._case = (case.case_id, time.monotonic())
@@ -249,8 +248,12 @@ class Worker:
         if verdict is not Verdict.PASS:
             # Whatever went wrong must not reach the next case: the target starts from nothing.
             result = replace(result, console=self._console())
+            self._stop_next()
             self._drop_bench(case.case_id.target)
         return result
+
+    def _stop_next(self) -> None:
+        """A case did not pass: what may have begun after it must not be in its way."""
 
     def _missing(self, has_ended: Callable[[Guest], bool]) -> list[str]:
         """Names of the guests that have ended, and should not have."""

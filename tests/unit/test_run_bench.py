@@ -21,7 +21,8 @@ from harness.guest.protocol import BlockState
 from harness.model.evidence import Moment
 from harness.oracle import judge_case
 from harness.run import observe
-from harness.run.bench import Bench, Observation
+from harness.run.bench import Bench
+from harness.run.caselog import Observation
 from harness.run.exercises import EXERCISES, RAW
 from harness.run.filesystems import EXT4, XFS, FileSystem
 from harness.run.targets import make_target

@@ -133,17 +133,19 @@ def test_a_pause_that_fails_is_no_excuse(patient: Patient) -> None:
 
 def test_the_first_guest_that_hangs_is_told_once(patient: Patient) -> None:
     told: list[str] = []
-    done = threading.Event()
+    made, done = threading.Event(), threading.Event()
 
     def on_hung(guest: Guest, silent_s: float) -> None:
         told.append(guest.name)
+        assert made.wait(60)
         watch.close()
         done.set()
 
     patient.hangs = True
     pulses = [patient.pulse(), patient.pulse()]
     watch = Watch(pulses, on_hung, every_s=0.01)
-    assert done.wait(10)
+    made.set()
+    assert done.wait(60)
     watch.close()
     assert told == ["backup"]
 
@@ -221,7 +223,8 @@ def test_a_hypervisor_that_does_not_come_back_is_no_end(tmp_path: Path) -> None:
 
 
 def test_a_primary_that_is_paused_on_purpose_does_not_hang(tmp_path: Path) -> None:
-    world, events = PulseWorld(), list[Event]()
+    # Where the whole look has to be waited for.
+    world, events = PulseWorld("xfs"), list[Event]()
     beats = threading.Semaphore(0)
     world.on_pulse = lambda role: beats.release() if role == "backup" else None
 
@@ -234,7 +237,7 @@ def test_a_primary_that_is_paused_on_purpose_does_not_hang(tmp_path: Path) -> No
 
     world.rules.append(waits)
     run = worker(world, tmp_path, events, heartbeat_s=SILENCE_S)
-    result = run.run(case(tmp_path))
+    result = run.run(case(tmp_path, fs=("xfs",)))
     run.close()
     assert (result.verdict, result.attempts) == (Verdict.PASS, ())
     assert fired(events) == []

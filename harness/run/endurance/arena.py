@@ -19,7 +19,7 @@ from harness.model.endurance import (
 )
 from harness.model.load import Contents
 from harness.run import observe
-from harness.run.bench import Observation
+from harness.run.caselog import Observation
 from harness.run.endurance.loader import Loader
 from harness.run.endurance.record import Record, memory_sample
 from harness.run.endurance.schedule import Act, Disk, Disturbance, Round

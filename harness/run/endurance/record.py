@@ -12,7 +12,7 @@ from harness.guest.replies import parse_status
 from harness.model.endurance import Comparison, Leg, MemorySample, Rejoin, RoundEvidence
 from harness.model.evidence import CaseEvidence
 from harness.model.load import Contents
-from harness.run.bench import Observation
+from harness.run.caselog import Observation
 from harness.run.endurance.site import Site
 from harness.target.base import Line
 from harness.target.cluster import ClusterTarget

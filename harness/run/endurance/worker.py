@@ -9,7 +9,7 @@ from dataclasses import replace
 from harness.deadline import Deadline
 from harness.events import Event
 from harness.model.verdict import Verdict
-from harness.run.bench import Observation
+from harness.run.caselog import Observation
 from harness.run.confirm import Confirmations
 from harness.run.endurance.arena import Arena
 from harness.run.endurance.schedule import Round

@@ -15,7 +15,8 @@ from harness.export.tree import common_files
 from harness.guest.agent import CheckpointEvent, CommandResult, Rendezvous, ScriptResult
 from harness.model.evidence import Aftermath, CaseEvidence, CrashEvidence
 from harness.run import blame, observe, scripts
-from harness.run.bench import SETUP_TIMEOUT_S, Bench, Devices, Observation
+from harness.run.bench import SETUP_TIMEOUT_S, Bench, Devices
+from harness.run.caselog import Observation
 from harness.run.xfstests import site
 from harness.run.xfstests.bundle import (
     ENDINGS,

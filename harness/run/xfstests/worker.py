@@ -19,7 +19,8 @@ from harness.model.evidence import CaseEvidence
 from harness.model.verdict import Check, Verdict, merge
 from harness.oracle import judge_case
 from harness.oracle.rules import Rule
-from harness.run.bench import Bench, Observation
+from harness.run.bench import Bench
+from harness.run.caselog import Observation
 from harness.run.filesystems import CHECKED, FOREIGN, FileSystem
 from harness.run.pair import Pair
 from harness.run.plan import Case
@@ -38,8 +39,16 @@ _SETUP_S = 180.0
 class CheckWorker(Worker):
     """Runs bundles of cases; what was not reached in one begins the next."""
 
-    def results(self, case: Case, take: Callable[[], Case | None]) -> Iterator[CaseResult]:
+    finishes = False
+
+    def results(
+        self,
+        case: Case,
+        take: Callable[[], Case | None],
+        put_back: Callable[[Case], None] | None = None,
+    ) -> Iterator[CaseResult]:
         """As of ``Worker``; up to a bundle of cases are taken."""
+        del put_back  # What was not reached in a bundle is in the next one.
         waiting = [case]
         while waiting:
             while len(waiting) < self._options.bundle and (more := take()) is not None:
