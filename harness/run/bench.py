@@ -80,9 +80,7 @@ class Bench:
         with ThreadPoolExecutor(1, thread_name_prefix="backup") as backup:
             return self.play(steps, deadline, backup)(True)
 
-    def play(
-        self, steps: Sequence[Step], deadline: Deadline, backup: ThreadPoolExecutor
-    ) -> Played:
+    def play(self, steps: Sequence[Step], deadline: Deadline, backup: ThreadPoolExecutor) -> Played:
         """As ``run``, for whoever has something else to do during the last look at a copy.
 
         What is returned waits for it and gives the observation; ``backup`` has to be there until
