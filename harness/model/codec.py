@@ -213,6 +213,7 @@ def _evidence_out(evidence: CaseEvidence) -> _Json:
             block_notes=[[n.block, n.holds, n.difference] for n in evidence.block_notes],
             console=_lines_out(evidence.console),
             complaints=list(evidence.complaints),
+            said_together=list(evidence.said_together),
         )
         | _present(
             primary_device=_optional(_device_out, evidence.primary_device),
@@ -240,6 +241,7 @@ def _evidence_in(value: _Json) -> CaseEvidence:
         complaints=tuple(value.get("complaints", ())),
         not_run=value.get("not_run"),
         aftermath=_optional(_aftermath_in, value.get("aftermath")),
+        said_together=tuple(value.get("said_together", ())),
     )
 
 

@@ -117,3 +117,6 @@ class CaseEvidence:
     not_run: str | None = None
     """Where xfstests was to run it: why it did not."""
     aftermath: Aftermath | None = None
+    said_together: tuple[str, ...] = ()
+    """What xfstests said of a test of several workloads, this one among them, and not of this one
+    when it was alone in a test."""

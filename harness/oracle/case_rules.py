@@ -43,6 +43,9 @@ def judge_complaints(evidence: CaseEvidence) -> Iterator[Check]:
     for complaint in evidence.complaints:
         message = "xfstests reports a failure of its own"
         yield failed(Rule.CASE_CHECK, "", "nothing", complaint, message)
+    if said := evidence.said_together:
+        message = "xfstests reported this of a test of several workloads, but not of this one alone"
+        yield Check(Rule.CASE_CHECK, Verdict.UNKNOWN, "", "nothing", " | ".join(said), message)
 
 
 def judge_not_run(why: str) -> Iterator[Check]:

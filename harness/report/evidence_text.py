@@ -123,6 +123,7 @@ def _evidence_lines(evidence: CaseEvidence) -> Iterator[str]:
     errors = [f"line {line}: {text}" for line, text in evidence.step_errors]
     yield from _section("failed steps", errors)
     yield from _section("said by xfstests", evidence.complaints)
+    yield from _section("said by xfstests of several workloads", evidence.said_together)
     if (left := evidence.aftermath) is not None:
         checked = [*_tool_lines("primary", left.primary), *_tool_lines("backup", left.backup)]
         yield from _section("checker on what the test left", checked)

@@ -16,7 +16,8 @@ from ace_workloads.registry import load_suite
 from harness.events import CaseRetried, Event, Warned
 from harness.guest.fake import Command, Reply
 from harness.model.case import CaseResult, Outcome
-from harness.model.verdict import Verdict
+from harness.model.verdict import Verdict, merge
+from harness.oracle import judge_case
 from harness.oracle.rules import Rule
 from harness.run.plan import Case, WorkloadPlan
 from harness.run.xfstests.bundle import KERNEL_LOG, NOT_RUN
@@ -170,6 +171,11 @@ def test_what_is_said_of_all_together_is_looked_for_alone(tmp_path: Path, again:
     assert [len(ids) for ids in world.bundles[:4]] == [3, 1, 1, 1]
     rest = Verdict.UNKNOWN
     assert verdicts(results) == [rest, rest, Verdict.FAIL if again else rest]
+    # Whoever judges the record again comes to the same.
+    for result in results:
+        assert result.evidence is not None
+        judged = judge_case(parse_run_section(result.jlang), "ext4", result.evidence, True)
+        assert merge(check.verdict for check in judged) is result.verdict
     assert any(isinstance(event, Warned) and "lock held" in event.text for event in events)
 
 

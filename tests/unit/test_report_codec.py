@@ -134,6 +134,7 @@ EVIDENCE = st.builds(
     complaints=texts(),
     not_run=maybe(TEXT),
     aftermath=maybe(st.builds(Aftermath, TOOLS, TOOLS)),
+    said_together=texts(),
 )
 CHECKS = st.lists(
     st.builds(Check, TEXT, st.sampled_from(Verdict), TEXT, TEXT, TEXT, TEXT), max_size=2

@@ -18,7 +18,6 @@ from harness.model.case import CaseResult
 from harness.model.evidence import CaseEvidence
 from harness.model.verdict import Check, Verdict, merge
 from harness.oracle import judge_case
-from harness.oracle.rules import Rule
 from harness.run.bench import Bench
 from harness.run.caselog import Observation
 from harness.run.filesystems import CHECKED, FOREIGN, FileSystem
@@ -116,12 +115,12 @@ class CheckWorker(Worker):
     def _blamed(self, case: Case, said: Sequence[str]) -> CaseResult:
         """A case of a test that had something to say of all its workloads together."""
         result = self.run(case)
-        if result.verdict is not Verdict.PASS:
+        if result.verdict is not Verdict.PASS or result.evidence is None:
             return result
-        check = Check(Rule.CASE_CHECK, Verdict.UNKNOWN, "", "nothing", " | ".join(said),
-                      "xfstests reported this of a test of several workloads, but not of this one"
-                      " alone")  # fmt: skip
-        return replace(result, verdict=Verdict.UNKNOWN, checks=(*result.checks, check))
+        evidence = replace(result.evidence, said_together=tuple(said))
+        checks = _judge(case, evidence)
+        verdict = merge(check.verdict for check in checks)
+        return replace(result, verdict=verdict, checks=checks, evidence=evidence)
 
     def _check(self, bench: CheckBench, cases: Sequence[Case], checked: Checked) -> None:
         by_id = {case.workload.id: case for case in cases}
@@ -130,9 +129,7 @@ class CheckWorker(Worker):
         deadline = Deadline.after(_START_S + self._options.timeout_s * len(cases), what)
 
         def go_on(workload: Workload, evidence: CaseEvidence) -> bool:
-            case = by_id[workload.id]
-            replicated = case.case_id.target != CONTROL
-            checks = judge_case(workload.steps, case.case_id.fs, evidence, replicated)
+            checks = _judge(by_id[workload.id], evidence)
             return merge(check.verdict for check in checks) is Verdict.PASS
 
         bench.check(workloads, checked, deadline, go_on)
@@ -196,6 +193,11 @@ class CheckWorker(Worker):
 
     _site: Pair | None = None
     """The pair whose primary has the layers."""
+
+
+def _judge(case: Case, evidence: CaseEvidence) -> tuple[Check, ...]:
+    replicated = case.case_id.target != CONTROL
+    return judge_case(case.workload.steps, case.case_id.fs, evidence, replicated)
 
 
 def _obstacle(case: Case) -> str | None:
