@@ -216,6 +216,9 @@ class _Campaign:
     def _kind_of_worker(self) -> type[Worker]:
         if self._info.suite == SUITE:
             return RoundWorker
+        if self._info.suite == minimizing.SUITE:
+            # What is asked next is known once the answer to the last question is there.
+            return Worker
         return CheckWorker if self._options.engine is Engine.XFSTESTS else OverlappingWorker
 
     def _run_over(self, workers: Sequence[Worker]) -> bool:
