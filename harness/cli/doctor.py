@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from harness.build.profile import DEFAULT_PROFILE
-from harness.cli.options import state_dir_option
+from harness.cli.options import connect_option, guests_option, profile_option, state_dir_option
 from harness.cli.run import find_suite
 from harness.run import exercises
 from harness.run.doctor import Checkup, Health, Patient, examine
@@ -28,20 +27,8 @@ _FEW_CASES = 100
     metavar="NAME",
     help="what is to be run, for the disk it needs",
 )
-@click.option(
-    "--profile",
-    default=DEFAULT_PROFILE,
-    show_default=True,
-    metavar="NAME",
-    help="guest profile, or a TOML file",
-)
-@click.option(
-    "--guests",
-    type=click.Choice([g.value for g in Guests]),
-    default=Guests.MICRO.value,
-    show_default=True,
-    help="what is to be booted, for what it needs",
-)
+@profile_option
+@guests_option(Guests.MICRO, "what is to be booted, for what it needs")
 @click.option(
     "--pairs",
     type=click.IntRange(1),
@@ -49,7 +36,7 @@ _FEW_CASES = 100
     show_default=True,
     help="pairs of guests at work at once, for the memory they need",
 )
-@click.option("--connect", metavar="URI", help="libvirt connection  [default: the embedded driver]")
+@connect_option
 @click.option("--no-probe", is_flag=True, help="do not boot a guest to see whether KVM works")
 @click.option("--json", "as_json", is_flag=True, help="for programs")
 @state_dir_option

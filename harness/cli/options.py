@@ -68,6 +68,72 @@ def state_dir_option(command: Command) -> Command:
     )(command)
 
 
+def profile_option(command: Command) -> Command:
+    """``--profile``."""
+    return click.option("--profile", default=DEFAULT_PROFILE, show_default=True, metavar="NAME",
+                        help="guest profile, or a TOML file")(command)  # fmt: skip
+
+
+def guests_option(default: Guests, about: str) -> Decorator:
+    """``--guests``; ``about`` says what for."""
+    return click.option(
+        "--guests",
+        type=click.Choice([g.value for g in Guests]),
+        default=default.value,
+        show_default=True,
+        help=about,
+    )
+
+
+def accel_option(command: Command) -> Command:
+    """``--accel``."""
+    return click.option(
+        "--accel",
+        type=click.Choice([c.value for c in AcceleratorChoice]),
+        default=AcceleratorChoice.AUTO.value,
+        show_default=True,
+        help="auto uses KVM only if a guest is seen to boot on it",
+    )(command)
+
+
+def connect_option(command: Command) -> Command:
+    """``--connect``."""
+    return click.option(
+        "--connect", metavar="URI", help="libvirt connection  [default: the embedded driver]"
+    )(command)
+
+
+def encryption_option(command: Command) -> Command:
+    """``--encryption``."""
+    return click.option(
+        "--encryption",
+        type=click.Choice([e.value for e in Encryption]),
+        default=Encryption.ON.value,
+        show_default=True,
+        help="off: the target has no key and does not authenticate either",
+    )(command)
+
+
+def link_delay_option(command: Command) -> Command:
+    """``--link-delay-ms``."""
+    return click.option(
+        "--link-delay-ms",
+        type=click.IntRange(0, 10_000),
+        default=0,
+        show_default=True,
+        help="what the primary sends leaves it so much later, if it still can",
+    )(command)
+
+
+def boot_timeout_option(command: Command) -> Command:
+    """``--boot-timeout-s``."""
+    return click.option(
+        "--boot-timeout-s",
+        type=_SECONDS,
+        help=f"per pair  [default: {DEFAULT_BOOT_TIMEOUT_S:.0f}{_TIMES}]",
+    )(command)
+
+
 def known_option(command: Command) -> Command:
     """``--known``."""
     return click.option(
@@ -113,16 +179,11 @@ def machine_options(command: Command) -> Command:
     return _with(
         command,
         [
-            click.option("--profile", default=DEFAULT_PROFILE, show_default=True, metavar="NAME",
-                         help="guest profile, or a TOML file"),
-            click.option("--guests", type=click.Choice([g.value for g in Guests]),
-                         default=Guests.MICRO.value, show_default=True,
-                         help="full: the distribution with its own init, not just its kernel"),
-            click.option("--accel", type=click.Choice([c.value for c in AcceleratorChoice]),
-                         default=AcceleratorChoice.AUTO.value, show_default=True,
-                         help="auto uses KVM only if a guest is seen to boot on it"),
-            click.option("--connect", metavar="URI",
-                         help="libvirt connection  [default: the embedded driver]"),
+            profile_option,
+            guests_option(Guests.MICRO,
+                          "full: the distribution with its own init, not just its kernel"),
+            accel_option,
+            connect_option,
             click.option("--engine", type=click.Choice([e.value for e in Engine]),
                          default=Engine.NATIVE.value, show_default=True,
                          help="who carries out the workloads: the guest's agent, or xfstests"),
@@ -132,21 +193,16 @@ def machine_options(command: Command) -> Command:
             click.option("--bundle", type=click.IntRange(1, 1000), default=DEFAULT_BUNDLE,
                          show_default=True, metavar="N",
                          help="xfstests: N workloads are one test"),
-            click.option("--encryption", type=click.Choice([e.value for e in Encryption]),
-                         default=Encryption.ON.value, show_default=True,
-                         help="off: the target has no key and does not authenticate either"),
+            encryption_option,
             click.option("--defect", metavar="NAME",
                          help="build the module with seeded defects and switch this one on"),
             kmod_option,
             click.option("--impostor", type=click.Choice([i.value for i in Impostor]),
                          help="put this in the backup's place, to see it rejected"),
-            click.option("--link-delay-ms", type=click.IntRange(0, 10_000), default=0,
-                         show_default=True,
-                         help="what the primary sends leaves it so much later, if it still can"),
+            link_delay_option,
             click.option("--timeout-s", type=_SECONDS,
                          help=f"per case  [default: {DEFAULT_TIMEOUT_S:.0f}{_TIMES}]"),
-            click.option("--boot-timeout-s", type=_SECONDS,
-                         help=f"per pair  [default: {DEFAULT_BOOT_TIMEOUT_S:.0f}{_TIMES}]"),
+            boot_timeout_option,
             click.option("--heartbeat-s", type=click.IntRange(0, 3600),
                          help="a guest without a sign of life for so long hangs; 0: do not ask"
                               f"  [default: {DEFAULT_HEARTBEAT_S:.0f}{_TIMES}]"),

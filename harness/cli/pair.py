@@ -13,8 +13,18 @@ from typing import Any
 import click
 
 from harness.build.furnish import ROOT_PASSWORD
-from harness.build.profile import DEFAULT_PROFILE, load_profile
-from harness.cli.options import kmod_option, kmod_target, state_dir_option
+from harness.build.profile import load_profile
+from harness.cli.options import (
+    accel_option,
+    boot_timeout_option,
+    encryption_option,
+    guests_option,
+    kmod_option,
+    kmod_target,
+    link_delay_option,
+    profile_option,
+    state_dir_option,
+)
 from harness.cli.pair_view import next_steps, status_view
 from harness.cli.shell import run_shell
 from harness.config import StateDir
@@ -80,21 +90,11 @@ def _say(text: str) -> None:
 
 
 @pair.command()
-@click.option(
-    "--profile",
-    default=DEFAULT_PROFILE,
-    show_default=True,
-    metavar="NAME",
-    help="guest profile, or a TOML file",
-)
+@profile_option
 @click.option("--target", type=click.Choice(TARGET_NAMES), help="default: rollbaccine")
 @kmod_option
-@click.option(
-    "--guests",
-    type=click.Choice([g.value for g in Guests]),
-    default=Guests.FULL.value,
-    show_default=True,
-    help="full: a distribution to log in to; micro: up in seconds, without a shell",
+@guests_option(
+    Guests.FULL, "full: a distribution to log in to; micro: up in seconds, without a shell"
 )
 @click.option(
     "--size",
@@ -103,31 +103,10 @@ def _say(text: str) -> None:
     metavar="SIZE",
     help="of the device: 256M, 2G  [default: 256M]",
 )
-@click.option(
-    "--encryption",
-    type=click.Choice([e.value for e in Encryption]),
-    default=Encryption.ON.value,
-    show_default=True,
-)
-@click.option(
-    "--link-delay-ms",
-    type=click.IntRange(0, 10_000),
-    default=0,
-    show_default=True,
-    help="what the primary sends leaves it so much later",
-)
-@click.option(
-    "--accel",
-    type=click.Choice([c.value for c in AcceleratorChoice]),
-    default=AcceleratorChoice.AUTO.value,
-    show_default=True,
-)
-@click.option(
-    "--boot-timeout-s",
-    type=click.IntRange(1, 24 * 3600),
-    help=f"for both guests  [default: {DEFAULT_BOOT_TIMEOUT_S:.0f},"
-    " times the patience of the profile]",
-)
+@encryption_option
+@link_delay_option
+@accel_option
+@boot_timeout_option
 @click.option("--foreground", is_flag=True, help="stay, until Ctrl-C or `pair down`")
 @_pair_options
 @click.pass_context
