@@ -174,6 +174,27 @@ static bool rb_candidate_behind(struct rb_device *rb,
 		other->received > rb->backup.position);
 }
 
+/*
+ * What the primary we follow had issued when it answered may still be on its
+ * way to us: it has later data only if that does not arrive.
+ */
+static void rb_candidate_catch_up(struct rb_device *rb, struct rb_peer *peer,
+				  const struct rb_hs_listener *other)
+{
+	u64 before;
+
+	do {
+		before = READ_ONCE(rb->backup.position);
+		wait_event_idle_timeout(rb->store.wait,
+					!rb_candidate_behind(rb, other) ||
+					READ_ONCE(rb->backup.leader) != peer ||
+					rb_stopping(rb),
+					rb_peer_timeout(rb));
+	} while (rb_candidate_behind(rb, other) &&
+		 READ_ONCE(rb->backup.leader) == peer && !rb_stopping(rb) &&
+		 READ_ONCE(rb->backup.position) != before);
+}
+
 /**
  * struct rb_vote - one round of questions
  * @epoch: asked for
@@ -214,9 +235,12 @@ static int rb_candidate_ask_one(struct rb_device *rb, struct rb_vote *vote,
 		return 0;
 	if (memcmp(other.cluster, rb->cluster, sizeof(rb->cluster)))
 		return 0;
+	if (vote->probe)
+		rb_candidate_catch_up(rb, peer, &other);
 	if (rb_candidate_behind(rb, &other)) {
-		DMWARN("%s: node %llu has later data", rb_device_name(rb),
-		       peer->id);
+		DMWARN("%s: node %llu has later data: %u:%llu, not %u:%llu",
+		       rb_device_name(rb), peer->id, other.data_epoch,
+		       other.received, rb->data_epoch, rb->backup.position);
 		vote->later = true;
 		return vote->probe ? -ESTALE : 0;
 	}

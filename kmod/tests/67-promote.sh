@@ -45,10 +45,14 @@ until_true 20 drained2
 must same_disks
 
 # And forth: with the primary alive, which is fenced by it.
-write_blocks "$B" 300 512 conv=fsync &
-pid=$!
+# Some of what it has issued is always on its way.
+for first in 300 900 1500 2100; do
+	write_blocks "$B" $first 512 conv=fsync &
+done
+under_way() { [ "$(get rbb issued)" -ge 400 ]; }
+until_true 20 under_way
 must message rbp promote
-wait $pid
+wait
 must is rbp role primary
 # An attempt that a write under way has overtaken costs an epoch of its own.
 epoch=$(get rbp epoch)
