@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +34,8 @@ class CaseLog:
     moments: list[Moment] = field(default_factory=list)
     """In seconds since the case began."""
     _heard: list[tuple[Guest, tuple[KernelReport, ...]]] = field(default_factory=list)
+    _forgotten: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _began_s: float = field(default_factory=time.perf_counter)
 
     def now(self) -> float:
@@ -50,13 +53,20 @@ class CaseLog:
     def hear(self, guests: Iterable[Guest]) -> None:
         """What the kernels of ``guests`` reported since somebody listened. Errors as of theirs."""
         for guest in guests:
-            self._heard.append((guest, guest.kernel_reports()))
+            with self._lock:
+                self._heard.append((guest, guest.kernel_reports()))
+        if self._forgotten:
+            self.forget()
 
     def forget(self) -> None:
-        """The case comes to no observation: what was heard is for whoever listens next."""
-        while self._heard:
-            guest, reports = self._heard.pop()
-            guest.put_back(reports)
+        """The case comes to no observation: what was heard, also by a look that is still under
+        way, is for whoever listens next.
+        """
+        with self._lock:
+            self._forgotten = True
+            while self._heard:
+                guest, reports = self._heard.pop()
+                guest.put_back(reports)
 
     def observation(self, evidence: CaseEvidence) -> Observation:
         """``evidence`` with what is in the log."""

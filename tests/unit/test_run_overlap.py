@@ -18,6 +18,7 @@ from harness.events import CaseRetried, CaseStarted, Event
 from harness.guest.fake import Command, GuestHangs, Reply
 from harness.model.case import CaseResult, Outcome
 from harness.model.verdict import Verdict
+from harness.run.caselog import CaseLog
 from harness.run.overlap import OverlappingWorker
 from harness.run.plan import Case
 
@@ -305,3 +306,14 @@ def test_what_needs_the_primary_to_wait_is_not_overlapped(tmp_path: Path) -> Non
     for earlier, later in pairwise(begun):
         looks = [n for n, word in enumerate(words) if word == "backup dm-remove" and n > earlier]
         assert looks[0] < later
+
+
+def test_what_a_look_hears_after_its_case_is_given_up_is_not_lost(tmp_path: Path) -> None:
+    world = World()
+    (guest, _) = world.builder(tmp_path).boot("0").guests
+    log = CaseLog()
+    log.hear([guest])
+    log.forget()
+    world.report("primary", OOPS)
+    log.hear([guest])
+    assert len(guest.kernel_reports()) == 1
