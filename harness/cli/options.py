@@ -68,10 +68,42 @@ def state_dir_option(command: Command) -> Command:
     )(command)
 
 
-def profile_option(command: Command) -> Command:
-    """``--profile``."""
-    return click.option("--profile", default=DEFAULT_PROFILE, show_default=True, metavar="NAME",
-                        help="guest profile, or a TOML file")(command)  # fmt: skip
+profile_option = click.option(
+    "--profile",
+    default=DEFAULT_PROFILE,
+    show_default=True,
+    metavar="NAME",
+    help="guest profile, or a TOML file",
+)
+accel_option = click.option(
+    "--accel",
+    type=click.Choice([c.value for c in AcceleratorChoice]),
+    default=AcceleratorChoice.AUTO.value,
+    show_default=True,
+    help="auto uses KVM only if a guest is seen to boot on it",
+)
+connect_option = click.option(
+    "--connect", metavar="URI", help="libvirt connection  [default: the embedded driver]"
+)
+encryption_option = click.option(
+    "--encryption",
+    type=click.Choice([e.value for e in Encryption]),
+    default=Encryption.ON.value,
+    show_default=True,
+    help="off: the target has no key and does not authenticate either",
+)
+link_delay_option = click.option(
+    "--link-delay-ms",
+    type=click.IntRange(0, 10_000),
+    default=0,
+    show_default=True,
+    help="what the primary sends leaves it so much later, if it still can",
+)
+boot_timeout_option = click.option(
+    "--boot-timeout-s",
+    type=_SECONDS,
+    help=f"per pair  [default: {DEFAULT_BOOT_TIMEOUT_S:.0f}{_TIMES}]",
+)
 
 
 def guests_option(default: Guests, about: str) -> Decorator:
@@ -83,55 +115,6 @@ def guests_option(default: Guests, about: str) -> Decorator:
         show_default=True,
         help=about,
     )
-
-
-def accel_option(command: Command) -> Command:
-    """``--accel``."""
-    return click.option(
-        "--accel",
-        type=click.Choice([c.value for c in AcceleratorChoice]),
-        default=AcceleratorChoice.AUTO.value,
-        show_default=True,
-        help="auto uses KVM only if a guest is seen to boot on it",
-    )(command)
-
-
-def connect_option(command: Command) -> Command:
-    """``--connect``."""
-    return click.option(
-        "--connect", metavar="URI", help="libvirt connection  [default: the embedded driver]"
-    )(command)
-
-
-def encryption_option(command: Command) -> Command:
-    """``--encryption``."""
-    return click.option(
-        "--encryption",
-        type=click.Choice([e.value for e in Encryption]),
-        default=Encryption.ON.value,
-        show_default=True,
-        help="off: the target has no key and does not authenticate either",
-    )(command)
-
-
-def link_delay_option(command: Command) -> Command:
-    """``--link-delay-ms``."""
-    return click.option(
-        "--link-delay-ms",
-        type=click.IntRange(0, 10_000),
-        default=0,
-        show_default=True,
-        help="what the primary sends leaves it so much later, if it still can",
-    )(command)
-
-
-def boot_timeout_option(command: Command) -> Command:
-    """``--boot-timeout-s``."""
-    return click.option(
-        "--boot-timeout-s",
-        type=_SECONDS,
-        help=f"per pair  [default: {DEFAULT_BOOT_TIMEOUT_S:.0f}{_TIMES}]",
-    )(command)
 
 
 def known_option(command: Command) -> Command:
