@@ -105,13 +105,13 @@ def test_a_person_and_a_target_find_what_they_need(full: Full) -> None:
 
 def test_what_a_guest_writes_is_its_own_and_stays(full: Full) -> None:
     primary, backup = full.pair.guests
-    agent_says(primary, "/bin/sh", "-c", "echo mine > /root/note; sync")
+    agent_says(primary, "/bin/sh", "-c", "echo mine > /srv/note; sync")
     primary.agent.close()
     primary.machine.destroy()
     again = full.builder.reboot(primary)
     try:
-        assert agent_says(again, "/bin/cat", "/root/note") == "mine"
-        assert agent_says(backup, "/bin/ls", "/root") == ""
+        assert agent_says(again, "/bin/cat", "/srv/note") == "mine"
+        assert agent_says(backup, "/bin/ls", "/srv") == ""
         # A guest that ends does so at once, as one that crashes.
         again.agent.run(("poweroff",), soon("power off"))
         assert again.machine.wait_gone(60)
