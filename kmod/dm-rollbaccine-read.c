@@ -169,6 +169,21 @@ static void rb_read_find_bad(struct rb_read *read)
 			__set_bit(i, read->bad);
 }
 
+/* As zero_fill_bio(), but whole pages the way that is the processor's fastest. */
+static void rb_zero_bio(struct bio *bio)
+{
+	struct bvec_iter iter;
+	struct bio_vec vec;
+
+	bio_for_each_segment(vec, bio, iter) {
+		if (vec.bv_len == PAGE_SIZE)
+			clear_highpage(vec.bv_page);
+		else
+			memzero_page(vec.bv_page, vec.bv_offset, vec.bv_len);
+		flush_dcache_page(vec.bv_page);
+	}
+}
+
 /* Zero what is EMPTY in a bio that the disk has filled. */
 static void rb_read_zero_empty(struct rb_read *read)
 {
@@ -334,7 +349,7 @@ static void rb_read_start(struct rb_read *read)
 	rb_tags_get(rb->tags, read->first, read->blocks, read->tags);
 	rb_tags_unpin(rb->tags, read->first, read->blocks, RB_PIN_GET);
 	if (!rb_read_any(read, true)) {
-		zero_fill_bio(read->source);
+		rb_zero_bio(read->source);
 		rb_read_end(read, BLK_STS_OK);
 		return;
 	}
