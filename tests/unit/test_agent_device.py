@@ -162,9 +162,22 @@ def test_images_are_told_apart_by_key_replaced_and_dropped(agent: Agent, device:
     assert run(agent, f"image-restore b {device}").ok
 
 
+def test_an_image_that_could_not_be_saved_is_not_the_one_before(agent: Agent, device: Path) -> None:
+    device.write_bytes(image(12))
+    assert run(agent, f"image-save key {device} 0").ok
+    assert not run(agent, f"image-save key {device} {(BLOCKS + 1) * BLOCK}").ok
+    assert fault(run(agent, f"image-restore key {device}")).status == -errno.ENOENT
+    device.write_bytes(image(13))
+    assert run(agent, f"image-save key {device} 0").ok
+    device.write_bytes(b"\1" * len(image(13)))
+    assert run(agent, f"image-restore key {device}").ok
+    assert device.read_bytes() == image(13)
+
+
 @pytest.mark.parametrize(
     ("line", "number"),
     [
+        ("flush {device}.none", errno.ENOENT),
         ("digest {device} 4097", errno.EINVAL),
         ("digest {device} -4096", errno.EINVAL),
         ("digest {device} 8192", errno.ENODATA),

@@ -216,6 +216,20 @@ def test_long_output_is_cut_and_does_not_block(agent: Agent) -> None:
     assert result.results[0].payload == bytes(65536)
 
 
+def test_a_program_that_prints_more_than_a_pipe_holds_ends(agent: Agent) -> None:
+    script = "head -c 300000 /dev/zero; sleep 0.1; head -c 300000 /dev/zero; echo end >&2; exit 4"
+    failure = fault(run(agent, ["exec", "15000", "sh", "-c", script]))
+    assert failure.status == 4
+    assert len(failure.payload) == 65536
+
+
+@pytest.mark.parametrize("mtu", ["0", "65536", "x", "-1"])
+def test_an_mtu_that_none_can_be_is_refused(agent: Agent, mtu: str) -> None:
+    failure = fault(run(agent, f"netup no-such-link - {mtu}"))
+    assert failure.status == -errno.EINVAL
+    assert parse_failure(failure.payload).object == mtu
+
+
 def test_programs_read_nothing_from_the_agents_stream(agent: Agent) -> None:
     assert run(agent, "exec 5000 cat").results[0].payload == b""
 

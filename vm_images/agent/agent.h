@@ -133,6 +133,7 @@ int read_chunk(int fd, const char *path, void *dst, uint64_t offset, size_t len,
 int cmd_digest(const struct cmd *cmd, struct buf *out);
 int cmd_blockmap(const struct cmd *cmd, struct buf *out);
 int cmd_readblock(const struct cmd *cmd, struct buf *out);
+int cmd_flush(const struct cmd *cmd, struct buf *out);
 int cmd_zero(const struct cmd *cmd, struct buf *out);
 int cmd_image_save(const struct cmd *cmd, struct buf *out);
 int cmd_image_restore(const struct cmd *cmd, struct buf *out);
@@ -216,7 +217,7 @@ int tell(const char *path, char **words);
 
 /* tools.c: modules, network, mounts, kernel odds and ends. */
 int module_load(const char *path, const char *params);
-int net_up(const char *name, const char *address, struct buf *out);
+int net_up(const char *name, const char *address, int mtu, struct buf *out);
 int write_file(const char *path, const char *text, struct buf *out);
 void kernel_log_mark(void);
 void kernel_log_since_mark(struct buf *out);
@@ -227,6 +228,7 @@ int cmd_key_add(const struct cmd *cmd, struct buf *out);
 int cmd_netup(const struct cmd *cmd, struct buf *out);
 void make_dirs(char *path);
 int cmd_mount(const struct cmd *cmd, struct buf *out);
+int cmd_remount(const struct cmd *cmd, struct buf *out);
 int cmd_umount(const struct cmd *cmd, struct buf *out);
 int cmd_drop_caches(const struct cmd *cmd, struct buf *out);
 int cmd_kmsg(const struct cmd *cmd, struct buf *out);

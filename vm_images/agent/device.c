@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 
 #define DIGEST_BYTES 16
 #define BLOCKMAP_HASH_BYTES 8
+#define HUGE_PAGE_BYTES (2UL << 20)
 
 /* Most blocks of a small file system are zero: tell so with plain 64-bit loads, out at the first. */
 bool block_is_zero(const void *block)
@@ -28,16 +30,18 @@ bool block_is_zero(const void *block)
 	return true;
 }
 
-/* One page-aligned megabyte, shared by all commands: only one runs at a time. */
+/*
+ * One megabyte, shared by all commands: only one runs at a time. In one huge page if there is one:
+ * then a direct read of all of it has one segment, not one per page.
+ */
 void *chunk_buffer(void)
 {
 	static void *chunk;
 
 	if (!chunk) {
-		chunk = mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (chunk == MAP_FAILED)
+		if (posix_memalign(&chunk, HUGE_PAGE_BYTES, HUGE_PAGE_BYTES))
 			fatal("out of memory");
+		madvise(chunk, HUGE_PAGE_BYTES, MADV_HUGEPAGE);
 	}
 	return chunk;
 }
@@ -260,6 +264,21 @@ int cmd_zero(const struct cmd *cmd, struct buf *out)
 	if (!ret && fsync(fd) < 0)
 		ret = fail(out, "fsync", "%s", path);
 	device_forget_cache(fd);
+	close(fd);
+	return ret;
+}
+
+/* flush DEV */
+int cmd_flush(const struct cmd *cmd, struct buf *out)
+{
+	const char *path = cmd->argv[1];
+	int fd = device_open(path, O_RDWR, out);
+	int ret = 0;
+
+	if (fd < 0)
+		return fd;
+	if (fsync(fd) < 0)
+		ret = fail(out, "fsync", "%s", path);
 	close(fd);
 	return ret;
 }

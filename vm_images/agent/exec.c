@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define OUTPUT_MAX 65536
+#define LOOK_US 10000
 
 extern char **environ;
 
@@ -64,24 +65,28 @@ bool take_output(int from, struct buf *out)
 	return got < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-/* Collect output until the program ends; false if it did not by @end. */
+/*
+ * Collect output until the program ends; false if it did not by @end. Looked at now and then only,
+ * or each line it prints would cost two switches to another address space.
+ */
 static bool watch(int from, int pidfd, uint64_t end, struct buf *out)
 {
-	struct pollfd p[2] = { { .fd = pidfd, .events = POLLIN }, { .fd = from, .events = POLLIN } };
+	/* A child left in the background may keep the pipe open: only the exit counts. */
+	struct pollfd exited = { .fd = pidfd, .events = POLLIN };
+	bool more = true;
+	uint64_t now;
 
-	for (;;) {
-		uint64_t now = now_us();
+	while ((now = now_us()) < end) {
+		uint64_t wait_us = more && end - now > LOOK_US ? LOOK_US : end - now;
 
-		if (now >= end)
-			return false;
-		if (poll(p, 2, (int)((end - now) / 1000) + 1) < 0 && errno != EINTR)
+		if (poll(&exited, 1, (int)(wait_us / 1000) + 1) < 0 && errno != EINTR)
 			fatal("poll");
-		/* A child left in the background may keep the pipe open: only the exit counts. */
-		if (p[1].fd >= 0 && p[1].revents && !take_output(from, out))
-			p[1].fd = -1;
-		if (p[0].revents)
+		if (exited.revents)
 			return true;
+		if (more)
+			more = take_output(from, out);
 	}
+	return false;
 }
 
 /* exec TIMEOUT_MS PROGRAM ARG... -> its output; status is its exit status, 128+n after signal n */

@@ -45,7 +45,7 @@ static void free_image(struct image *im)
 	free(im);
 }
 
-static void forget_image(const char *key)
+static struct image *take_image(const char *key)
 {
 	for (struct image **at = &images; *at; at = &(*at)->next) {
 		struct image *im = *at;
@@ -53,9 +53,25 @@ static void forget_image(const char *key)
 		if (strcmp(im->key, key))
 			continue;
 		*at = im->next;
-		free_image(im);
-		return;
+		return im;
 	}
+	return NULL;
+}
+
+/* One of that name without blocks; what was known by it is gone, its memory is used again. */
+static struct image *new_image(const char *key)
+{
+	struct image *im = take_image(key);
+
+	if (!im) {
+		im = calloc(1, sizeof(*im));
+		if (im)
+			im->key = strdup(key);
+		if (!im || !im->key)
+			fatal("out of memory");
+	}
+	im->count = 0;
+	return im;
 }
 
 static void grow(struct image *im)
@@ -111,11 +127,7 @@ int cmd_image_save(const struct cmd *cmd, struct buf *out)
 	if (fd < 0)
 		return fd;
 	device_forget_cache(fd);
-	im = calloc(1, sizeof(*im));
-	if (im)
-		im->key = strdup(cmd->argv[1]);
-	if (!im || !im->key)
-		fatal("out of memory");
+	im = new_image(cmd->argv[1]);
 	ret = device_length(fd, path, cmd->argv[3], &im->len, out);
 	if (!ret)
 		ret = read_image(im, fd, path, out);
@@ -124,7 +136,6 @@ int cmd_image_save(const struct cmd *cmd, struct buf *out)
 		free_image(im);
 		return ret;
 	}
-	forget_image(im->key);
 	im->next = images;
 	images = im;
 	buf_printf(out, "%llu", (unsigned long long)im->count);
@@ -133,9 +144,11 @@ int cmd_image_save(const struct cmd *cmd, struct buf *out)
 
 int cmd_image_drop(const struct cmd *cmd, struct buf *out)
 {
-	if (!find_image(cmd->argv[1]))
+	struct image *im = take_image(cmd->argv[1]);
+
+	if (!im)
 		return fail_with(ENOENT, out, "image", cmd->argv[1]);
-	forget_image(cmd->argv[1]);
+	free_image(im);
 	return 0;
 }
 

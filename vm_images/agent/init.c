@@ -148,7 +148,7 @@ void init_machine(void)
 	apply_settings();
 	seed_random();
 	load_modules();
-	if (net_up("lo", "-", &out))
+	if (net_up("lo", "-", 0, &out))
 		fprintf(stderr, "harness-agent: %s\n", out.data);
 	buf_free(&out);
 }

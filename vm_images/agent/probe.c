@@ -14,13 +14,13 @@
 #include <unistd.h>
 
 #define PROBE_DIR "harness-probe"
-#define PROBE_BYTES 65536
+#define PROBE_BYTES 16384
 #define PROBE_LINE 9999
 #define DEPTH_MAX 64
 
-static int write_and_read_back(const char *path, struct buf *out)
+static int fill(const char *path, struct buf *out)
 {
-	char *want = chunk_buffer(), *got = want + PROBE_BYTES;
+	char *want = chunk_buffer();
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	int ret = 0;
 
@@ -30,18 +30,43 @@ static int write_and_read_back(const char *path, struct buf *out)
 	errno = ENOSPC;
 	if (pwrite(fd, want, PROBE_BYTES, 0) != PROBE_BYTES)
 		ret = fail(out, "pwrite", "%s", path);
-	else if (fsync(fd) < 0)
-		ret = fail(out, "fsync", "%s", path);
+	if (close(fd) < 0 && !ret)
+		ret = fail(out, "close", "%s", path);
+	return ret;
+}
+
+/* What was written and synced. */
+static int read_back(const char *path, struct buf *out)
+{
+	char *want = chunk_buffer(), *got = want + PROBE_BYTES;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int ret = 0;
+
+	if (fd < 0)
+		return fail(out, "open", "%s", path);
+	pattern_fill(want, PROBE_LINE, 0, PROBE_BYTES);
 	/* What is clean leaves the cache, so that the read comes from the device. */
-	if (!ret && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED))
+	if (posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED))
 		ret = fail(out, "posix_fadvise", "%s", path);
 	errno = ENODATA;
 	if (!ret && pread(fd, got, PROBE_BYTES, 0) != PROBE_BYTES)
 		ret = fail(out, "pread", "%s", path);
 	if (!ret && memcmp(want, got, PROBE_BYTES))
 		ret = fail_with(EILSEQ, out, "compare", path);
-	if (close(fd) < 0 && !ret)
-		ret = fail(out, "close", "%s", path);
+	close(fd);
+	return ret;
+}
+
+static int sync_here(struct buf *out)
+{
+	int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int ret = 0;
+
+	if (fd < 0)
+		return fail(out, "open", ".");
+	if (syncfs(fd) < 0)
+		ret = fail(out, "syncfs", ".");
+	close(fd);
 	return ret;
 }
 
@@ -55,9 +80,15 @@ static int use_names(struct buf *out)
 
 	if (mkdir(PROBE_DIR, 0755) < 0)
 		return fail(out, "mkdir", PROBE_DIR);
-	ret = write_and_read_back(file, out);
+	ret = fill(file, out);
 	if (!ret)
-		ret = write_and_read_back(other, out);
+		ret = fill(other, out);
+	if (!ret)
+		ret = sync_here(out);
+	if (!ret)
+		ret = read_back(file, out);
+	if (!ret)
+		ret = read_back(other, out);
 	if (ret)
 		return ret;
 	if (link(file, hard) < 0)
@@ -138,19 +169,6 @@ static int check_empty(struct buf *out)
 	if (!ret && errno)
 		ret = fail(out, "readdir", ".");
 	closedir(dir);
-	return ret;
-}
-
-static int sync_here(struct buf *out)
-{
-	int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int ret = 0;
-
-	if (fd < 0)
-		return fail(out, "open", ".");
-	if (syncfs(fd) < 0)
-		ret = fail(out, "syncfs", ".");
-	close(fd);
 	return ret;
 }
 

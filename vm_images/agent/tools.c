@@ -176,8 +176,8 @@ static int set_up(int fd, struct ifreq *request, struct buf *out)
 	return 0;
 }
 
-/* Give the interface an IPv4 address ("-": none) and bring it up. */
-int net_up(const char *name, const char *address, struct buf *out)
+/* Give the interface an IPv4 address ("-": none), an MTU (0: as it is), and bring it up. */
+int net_up(const char *name, const char *address, int mtu, struct buf *out)
 {
 	struct ifreq request = { 0 };
 	int fd, ret = 0;
@@ -188,7 +188,12 @@ int net_up(const char *name, const char *address, struct buf *out)
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return fail(out, "socket", "%s", name);
-	if (strcmp(address, "-"))
+	if (mtu) {
+		request.ifr_mtu = mtu;
+		if (ioctl(fd, SIOCSIFMTU, &request) < 0)
+			ret = fail(out, "ioctl(SIOCSIFMTU)", "%s", name);
+	}
+	if (!ret && strcmp(address, "-"))
 		ret = set_address(fd, &request, address, out);
 	if (!ret)
 		ret = set_up(fd, &request, out);
@@ -196,10 +201,14 @@ int net_up(const char *name, const char *address, struct buf *out)
 	return ret;
 }
 
-/* netup IF ADDRESS/PREFIX|- */
+/* netup IF ADDRESS/PREFIX|- [MTU] */
 int cmd_netup(const struct cmd *cmd, struct buf *out)
 {
-	return net_up(cmd->argv[1], cmd->argv[2], out);
+	uint64_t mtu = 0;
+
+	if (cmd->argc > 3 && (!parse_u64(cmd->argv[3], &mtu) || !mtu || mtu > UINT16_MAX))
+		return fail_with(EINVAL, out, "MTU", cmd->argv[3]);
+	return net_up(cmd->argv[1], cmd->argv[2], (int)mtu, out);
 }
 
 static const struct {
@@ -263,6 +272,19 @@ int cmd_mount(const struct cmd *cmd, struct buf *out)
 	make_dirs(argv[2]);
 	if (mount(argv[1], argv[2], argv[3], flags, data.data) < 0)
 		ret = fail(out, "mount", "%s on %s (%s)", argv[1], argv[2], argv[3]);
+	buf_free(&data);
+	return ret;
+}
+
+/* remount DIR OPTIONS */
+int cmd_remount(const struct cmd *cmd, struct buf *out)
+{
+	struct buf data = { 0 };
+	unsigned long flags = MS_REMOUNT | split_options(cmd->argv[2], &data);
+	int ret = 0;
+
+	if (mount(NULL, cmd->argv[1], NULL, flags, data.data) < 0)
+		ret = fail(out, "mount", "%s again", cmd->argv[1]);
 	buf_free(&data);
 	return ret;
 }
