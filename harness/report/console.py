@@ -84,7 +84,7 @@ class ConsoleReporter:
         self._earlier = 0
         """Results that were in the record before this run went on."""
         self._first_s: float | None = None
-        self._last_line_s = clock()
+        self._last_s = self._last_line_s = clock()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
@@ -128,8 +128,8 @@ class ConsoleReporter:
 
     @property
     def cases_s(self) -> float:
-        """Seconds since the first case began; 0 before."""
-        return 0.0 if self._first_s is None else self._clock() - self._first_s
+        """Seconds from the begin of the first case to the end of the last so far."""
+        return 0.0 if self._first_s is None else self._last_s - self._first_s
 
     def _start(self, event: RunStarted) -> None:
         self._summary.planned = event.info.planned
@@ -162,12 +162,14 @@ class ConsoleReporter:
     def _begin_clock(self) -> None:
         if self._first_s is None:
             # Booting and building are no part of the rate, nor of the time that is left.
-            self._first_s = self._last_line_s = self._clock()
+            self._first_s = self._last_s = self._last_line_s = self._clock()
             if self._progress is not None and self._task is not None:
                 self._progress.start_task(self._task)
 
     def _case(self, event: CaseEnded) -> None:
         result = event.result
+        # Nor is what follows the last case: guests are ended then.
+        self._last_s = self._clock()
         self._summary.add(result)
         if result.outcome not in (Outcome.PASS, Outcome.SKIPPED):
             self._bad_case(result, event.folder)

@@ -25,6 +25,8 @@ class FileSystem:
     mount_options: str
     fsck: tuple[str, ...]
     """Read-only check of an unmounted device; the device is appended."""
+    unguarded_options: str = ""
+    """Of a mount whose writes wait for no flush; empty where there is none."""
     environment: tuple[str, ...] = ()
     """``NAME=value`` words that mkfs needs."""
     fsck_clean: Callable[[int, str], bool] = _status_zero
@@ -38,6 +40,7 @@ EXT4 = FileSystem(
           "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"),
     mount_options="noatime",
     fsck=("/sbin/e2fsck", "-f", "-n"),
+    unguarded_options="noatime,barrier=0",
 )  # fmt: skip
 XFS = FileSystem(
     name="xfs",

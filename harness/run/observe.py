@@ -34,7 +34,9 @@ _PRIMARY_PHASES = {
     "step": "ops",
     "begin": "ops",
     "end": "ops",
+    "remount": "umount",
     "umount": "umount",
+    "flush": "umount",
 }
 _INSPECT_PHASES = {
     "dm-wait": "drain",

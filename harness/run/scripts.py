@@ -54,7 +54,21 @@ def workload_script(fs: FileSystem, target: Target, steps: Sequence[Step]) -> li
         ("begin", MOUNT_POINT),
         *workload_lines(steps),
         ("end",),
+        *_end_lines(fs, device),
+    ]
+
+
+def _end_lines(fs: FileSystem, device: str) -> list[Line]:
+    """Unmount after the last persistence point; then everything is on both devices.
+
+    No crash state is taken any more: one flush at the end says as much as one after the other.
+    """
+    if not fs.unguarded_options:
+        return [("always", "umount", MOUNT_POINT)]
+    return [
+        ("always", "try", "remount", MOUNT_POINT, fs.unguarded_options),
         ("always", "umount", MOUNT_POINT),
+        ("always", "try", "flush", device),
     ]
 
 
@@ -87,13 +101,15 @@ def snapshot_script(fs: FileSystem, target: Target, substitute: bool = False) ->
 
 def _take_lines(fs: FileSystem, origin: str) -> list[Line]:
     if copies(fs):
-        return [
-            ("image-save", _COPY, origin, str(fs.device_bytes)),
-            ("image-restore", _COPY, RAM_DISK),
-        ]
+        return [("image-save", _COPY, origin, str(fs.device_bytes))]
     sectors = fs.device_bytes // SECTOR_BYTES
     table = f"0 {sectors} snapshot {origin} {RAM_DISK} N {_CHUNK_SECTORS}"
     return [("dm-create", SNAPSHOT, "-", "RW", table)]
+
+
+def show_script(fs: FileSystem) -> list[Line]:
+    """Put a copy where it can be looked at, which the primary need not wait for."""
+    return [("image-restore", _COPY, RAM_DISK)] if copies(fs) else []
 
 
 def drop_snapshot_script(fs: FileSystem) -> list[Line]:
@@ -118,7 +134,7 @@ def inspect_parts(fs: FileSystem) -> tuple[list[Line], list[Line], list[Line]]:
     mount = ("mount", device, SNAPSHOT_MOUNT, fs.name, fs.mount_options)
     umount = ("always", "umount", SNAPSHOT_MOUNT)
     return (
-        [mount, ("tree", SNAPSHOT_MOUNT, "full"), umount],
+        [*show_script(fs), mount, ("tree", SNAPSHOT_MOUNT, "full"), umount],
         # Read-only check after recovery: before it, e2fsck -n and xfs_repair -n report what the
         # replay of the log is about to mend. Before the probe, which empties the file system.
         [("try", "exec", str(_TOOL_TIMEOUT_MS), *fs.fsck, device)],

@@ -147,7 +147,7 @@ def test_the_end_is_one_screen() -> None:
         "1 infra fac78c3fd2 infrastructure error: backup-no-answer-within-N-s"
         " creat:none:infra:backup-no-answer-within-N-s ace-seq1/000004@ext4@rollbaccine",
         "",
-        "4 of 4 cases in 2.5 s (1.6 workloads/s)",
+        "4 of 4 cases in 2.0 s (2.0 workloads/s)",
         "1 pass, 2 fail, 0 unknown, 1 infra",
         "warning: disk nearly full",
         f"run: {FOLDER}",

@@ -18,14 +18,13 @@ from harness.build.full import FullImage
 from harness.deadline import Deadline
 from harness.errors import AgentError, GuestLostError, InfraError, UsageError
 from harness.guest.fake import Command, GuestHangs, Reply
-from harness.run import scripts
-from harness.run.filesystems import EXT4, FILE_SYSTEMS, XFS
 from harness.run.options import Encryption, Impostor, RunOptions
+from harness.run.pair import MTU_BYTES
 from harness.run.targets import TARGET_NAMES, check_target, make_target
 from harness.target.rollbaccine import DEFECTS
 from harness.vm.cable import Cable
 from harness.vm.fake import FakeMachine
-from harness.vm.ports import AddressTakenError, MachineSpec, MachineState
+from harness.vm.ports import Accelerator, AddressTakenError, MachineSpec, MachineState
 
 MIB = 1 << 20
 
@@ -62,6 +61,24 @@ def test_a_crashed_guest_ends_instead_of_hanging(tmp_path: Path) -> None:
     world.builder(tmp_path).boot("0-1")
     for machine in world.hypervisor.machines:
         assert {"panic=-1", "oops=panic"} <= set(machine.spec.command_line.split())
+
+
+@pytest.mark.parametrize("accelerator", Accelerator)
+def test_only_an_emulated_guest_ticks_while_idle(tmp_path: Path, accelerator: Accelerator) -> None:
+    world = World()
+    replace(world.builder(tmp_path), accelerator=accelerator).boot("0-1")
+    for machine in world.hypervisor.machines:
+        ticks = "nohz=off" in machine.spec.command_line.split()
+        assert ticks == (accelerator is Accelerator.TCG)
+
+
+def test_a_block_and_its_header_fit_a_frame_of_the_link(tmp_path: Path) -> None:
+    world = World()
+    world.builder(tmp_path).boot("0-1")
+    mtu = {int(command[3]) for _, command in world.log if command[0] == "netup"}
+    assert mtu == {MTU_BYTES}
+    # With the headers of Ethernet, IP and UDP, and what the host's kernel keeps behind them.
+    assert 4096 + 512 < MTU_BYTES < 8192 - 14 - 28 - 320
 
 
 def test_what_the_profile_says_about_its_guests(tmp_path: Path) -> None:
@@ -451,45 +468,3 @@ def test_what_cannot_be_asked_of_a_target(bad: dict[str, object]) -> None:
 )
 def test_what_can(good: dict[str, object]) -> None:
     check_target(options(**good))
-
-
-@pytest.mark.parametrize("fs", FILE_SYSTEMS.values(), ids=list(FILE_SYSTEMS))
-@pytest.mark.parametrize("name", TARGET_NAMES)
-def test_an_inspection_leaves_nothing_behind(name: str, fs: object) -> None:
-    assert fs in FILE_SYSTEMS.values()
-    lines = scripts.inspect_script(fs, make_target(name, IMAGE))  # type: ignore[arg-type]
-    always = [line[1:] for line in lines if line[0] == "always"]
-    last_mount = max(n for n, line in enumerate(lines) if "mount" in line[:3])
-    last_unmount = max(n for n, line in enumerate(lines) if "umount" in line[:3])
-    assert last_mount < last_unmount
-    if scripts.copies(fs):  # type: ignore[arg-type]
-        assert not any("dm-remove" in line for line in lines), "a copy is written over"
-        return
-    assert ("dm-remove", scripts.SNAPSHOT) in always
-    assert last_unmount < lines.index(("always", "dm-remove", scripts.SNAPSHOT))
-
-
-def test_the_snapshot_is_of_the_whole_device_and_copies_on_write() -> None:
-    create = scripts.snapshot_script(XFS, make_target("rollbaccine", IMAGE))[1]
-    assert create[:4] == ("dm-create", scripts.SNAPSHOT, "-", "RW")
-    assert create[4].split()[:4] == [
-        "0", str(XFS.device_bytes // 512), "snapshot", "/dev/mapper/replicated",
-    ]  # fmt: skip
-
-
-def test_a_small_device_is_copied_whole_and_looked_at_there() -> None:
-    target = make_target("rollbaccine", IMAGE)
-    save, restore = scripts.snapshot_script(EXT4, target)[1:3]
-    assert save == ("image-save", save[1], "/dev/mapper/replicated", str(EXT4.device_bytes))
-    assert restore == ("image-restore", save[1], scripts.RAM_DISK)
-    assert save[1] != scripts.image_key(EXT4, target)
-    looked = {word for line in scripts.inspect_script(EXT4, target) for word in line}
-    assert scripts.RAM_DISK in looked
-    assert "/dev/mapper/replicated" not in looked
-
-
-def test_ram_disks_hold_the_largest_file_system() -> None:
-    words = scripts.load_line("/lib/modules/brd.ko", 400 << 10)
-    assert words[2].split() == ["rd_nr=2", f"rd_size={400 << 10}"]
-    assert max(fs.device_bytes for fs in FILE_SYSTEMS.values()) <= 400 << 20
-    assert scripts.load_line("/lib/modules/ext4.ko", 1) == ("insmod", "/lib/modules/ext4.ko")

@@ -150,7 +150,7 @@ class CheckBench(Bench):
         drop = [("always", "try", *line) for line in scripts.drop_snapshot_script(self.fs)]
         primary, backup = self._on_both(
             [fsck(self.target.mount_device)],
-            [*scripts.snapshot_script(self.fs, self.target),
+            [*scripts.snapshot_script(self.fs, self.target), *scripts.show_script(self.fs),
              fsck(scripts.snapshot_device(self.fs)), *drop],
             deadline,
             other,
