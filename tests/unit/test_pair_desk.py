@@ -248,6 +248,22 @@ def test_a_keeper_that_does_not_end_is_named(
     assert f"kill -9 {os.getpid()}" in str(caught.value.hint)
 
 
+def test_a_keeper_that_says_it_cannot_end_is_not_waited_for(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    real = ask
+
+    def refuses(live: LiveDir, verb: str, say: Say, **arguments: object) -> object:
+        return real(live, "echo" if verb == "pid" else "break", say, back=os.getpid())
+
+    monkeypatch.setattr(client, "ask", refuses)
+    # This process, which is the keeper here, does not end at all: the default limit is long.
+    with pytest.raises(InfraError, match=r"^broken$"):
+        client.end(office.live, quiet)
+
+
 HASTY = """
 import os, sys, threading
 from pathlib import Path

@@ -23,6 +23,10 @@ _END_S = 120.0
 Say = Callable[[str], None]
 
 
+class _GoneError(InfraError):
+    """There is no keeper, or none any more."""
+
+
 def find_pair(state: StateDir, name: str) -> LiveDir:
     """The folder of the running keeper of ``name``. UsageError when there is none."""
     found = find_name(state, f"pair {name}")
@@ -40,7 +44,7 @@ def ask(live: LiveDir, verb: str, say: Say, **arguments: object) -> Any:
 
     Its errors are raised here; InfraError when it is not there or goes away.
     """
-    gone = InfraError(
+    gone = _GoneError(
         "the keeper of the pair has gone",
         hint="`harness clean` removes what it left, `harness pair up` starts again",
     )
@@ -65,7 +69,7 @@ def ask(live: LiveDir, verb: str, say: Say, **arguments: object) -> Any:
 def end(live: LiveDir, say: Say) -> None:
     """Have the keeper end its guests and itself, and wait until it has.
 
-    InfraError when it does not.
+    InfraError when it does not, or answers that it cannot.
     """
     pid = int(ask(live, "pid", say))
     try:
@@ -73,10 +77,10 @@ def end(live: LiveDir, say: Say) -> None:
     except ProcessLookupError:
         return
     try:
-        lost: InfraError | None = None
+        lost: _GoneError | None = None
         try:
             ask(live, "down", say)
-        except InfraError as error:
+        except _GoneError as error:
             # It may end before its answer is out. That it ends is what was asked for.
             lost = error
         deadline = Deadline.after(_END_S, "the keeper to end")
