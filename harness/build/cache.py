@@ -8,7 +8,9 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InfraError
@@ -61,13 +63,13 @@ def built(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
     Raises InfraError when the disk is full.
     """
     final = cache / name
-    if final.is_dir():
+    if _used(final):
         return final
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with open(cache / f".{name}.lock", "w", encoding="ascii") as lock:
+        with open(_lock_of(final), "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if final.is_dir():
+            if _used(final):
                 return final
             work = cache / f".{name}.tmp"
             shutil.rmtree(work, ignore_errors=True)
@@ -85,3 +87,78 @@ def built(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
             ) from error
         raise InfraError(f"cannot build {name} in {cache}: {error}") from error
     return final
+
+
+def _used(final: Path) -> bool:
+    """Whether the artefact is there; its time tells from now on when it was last asked for."""
+    try:
+        os.utime(final)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        # Somebody else's, or read-only: a state directory may be shared.
+        return final.is_dir()
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed of a cache."""
+
+    artefacts: int = 0
+    kept: int = 0
+    freed_bytes: int = 0
+
+
+def prune(cache: Path, unused_s: float) -> Pruned:
+    """Remove what has not been asked for in the last ``unused_s`` seconds.
+
+    What is being built, or asked for meanwhile, stays. InfraError when something cannot be removed.
+    """
+    if not cache.is_dir():
+        return Pruned()
+    before_s = time.time() - unused_s
+    artefacts = kept = freed = 0
+    for final in sorted(path for path in cache.iterdir() if not path.name.startswith(".")):
+        # Records, and what the emulator told, are files or belong to the host.
+        if not final.is_dir() or not _lock_of(final).exists():
+            continue
+        try:
+            removed = _removed(final, before_s)
+        except OSError as error:
+            raise InfraError(f"cannot remove {final}: {error}") from error
+        artefacts, kept, freed = artefacts + (removed > 0), kept + (not removed), freed + removed
+    return Pruned(artefacts, kept, freed)
+
+
+def _lock_of(final: Path) -> Path:
+    """The file that is locked while the artefact is built."""
+    return final.with_name(f".{final.name}.lock")
+
+
+def _removed(final: Path, before_s: float) -> int:
+    """Bytes on disk of ``final`` if it was old and is gone now, else 0."""
+    with open(_lock_of(final), "r+", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return 0
+        if final.stat().st_mtime >= before_s:
+            return 0
+        work = final.with_name(f".{final.name}.tmp")
+        shutil.rmtree(work, ignore_errors=True)
+        os.rename(final, work)
+        if work.stat().st_mtime >= before_s:
+            # Asked for between the two looks: that was too late to stay away from.
+            os.rename(work, final)
+            return 0
+        size = _disk_bytes(work)
+        shutil.rmtree(work)
+    return max(1, size)
+
+
+def _disk_bytes(folder: Path) -> int:
+    blocks = 0
+    for at, _, files in os.walk(folder):
+        blocks += sum(os.lstat(os.path.join(at, name)).st_blocks for name in files)
+    return blocks * 512

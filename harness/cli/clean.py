@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from harness.build.cache import prune
 from harness.build.container import engine
 from harness.cli.options import state_dir_option
 from harness.config import StateDir
@@ -17,12 +18,21 @@ from harness.run.connection import clean_host
 from harness.vm.libvirt import is_embedded
 from harness.vm.live import sweep
 
+_DAY_S = 24 * 3600
+_GIB = 1 << 30
+
 
 @click.command()
 @click.option(
     "--cache",
     is_flag=True,
     help="also remove built images, modules and root trees; with --connect, their copies there",
+)
+@click.option(
+    "--unused",
+    type=click.IntRange(1, 3650),
+    metavar="DAYS",
+    help="also remove what was built and has not been used for so long",
 )
 @click.option(
     "--connect", metavar="URI", help="clean up on the host of this libvirt connection instead"
@@ -33,10 +43,18 @@ from harness.vm.live import sweep
     help="with --connect: also what was started from other hosts, be it alive or not",
 )
 @state_dir_option
-def clean(cache: bool, connect: str | None, everywhere: bool, state_dir: Path | None) -> None:
+def clean(
+    cache: bool,
+    unused: int | None,
+    connect: str | None,
+    everywhere: bool,
+    state_dir: Path | None,
+) -> None:
     """End guests of killed runs and remove their files; running ones are left alone."""
     state = find_state_dir(state_dir)
     if connect is not None and not is_embedded(connect):
+        if unused is not None:
+            raise UsageError("--unused is for this host", hint="there, --cache removes all copies")
         _clean_there(connect, state, everywhere, cache)
         return
     if everywhere:
@@ -54,6 +72,12 @@ def clean(cache: bool, connect: str | None, everywhere: bool, state_dir: Path | 
         except OSError as error:
             raise InfraError(f"cannot remove {state.cache}: {error}") from error
         click.echo(f"removed {state.cache}")
+    elif unused is not None:
+        gone = prune(state.cache, unused * _DAY_S)
+        click.echo(
+            f"{gone.artefacts} built things not used for {unused} days removed,"
+            f" {gone.freed_bytes / _GIB:.1f} GiB; {gone.kept} stay"
+        )
 
 
 def _clean_there(uri: str, state: StateDir, everywhere: bool, cache: bool) -> None:
