@@ -116,9 +116,12 @@ def test_errors_come_back_as_what_they_were(
     assert getattr(caught.value, "hint", "") == hint
 
 
-def test_a_mistake_of_the_keeper_is_told_and_it_goes_on(office: Office) -> None:
+def test_a_mistake_of_the_keeper_is_told_and_it_goes_on(
+    office: Office, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InfraError, match="internal error of the keeper: ZeroDivisionError"):
         ask(office.live, "slip", quiet)
+    assert "raise ZeroDivisionError" in capfd.readouterr().err
     assert ask(office.live, "echo", quiet) == "done"
 
 

@@ -7,11 +7,12 @@ import contextlib
 import os
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.errors import HarnessError, InfraError, UsageError
-from harness.run.devpair.wire import MOST_BYTES, Json, decode, encode, failure, lines
+from harness.run.devpair.wire import LOG_NAME, MOST_BYTES, Json, decode, encode, failure, lines
 
 Say = Callable[[str], None]
 Answer = Callable[[Json, Say], object]
@@ -28,6 +29,7 @@ class Desk:
     def __init__(self, path: Path, answer: Answer, request_s: float = _REQUEST_S) -> None:
         """InfraError when ``path`` cannot be listened at."""
         self._answer = answer
+        self._log = path.with_name(LOG_NAME)
         self._request_s = request_s
         self._slots = threading.BoundedSemaphore(_MOST_CLIENTS)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -98,8 +100,14 @@ class Desk:
         except HarnessError as error:
             return failure(error)
         except Exception as error:
-            # A mistake of ours must not look like a keeper that died.
-            return failure(InfraError(f"internal error of the keeper: {error!r}"))
+            # A mistake of ours must not look like a keeper that died. Its log has the rest.
+            traceback.print_exc()
+            return failure(
+                InfraError(
+                    f"internal error of the keeper: {error!r}",
+                    hint=f"{self._log} says where",
+                )
+            )
 
 
 def _parts(client: socket.socket) -> Iterator[bytes]:

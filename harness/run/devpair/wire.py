@@ -19,7 +19,7 @@ Json = dict[str, Any]
 MOST_BYTES = 64 << 10
 """Of a request. What is longer comes from nobody who means well."""
 _SOCKET = "keeper.sock"
-_LOG = "keeper.log"
+LOG_NAME = "keeper.log"
 
 
 def socket_path(live: LiveDir) -> Path:
@@ -29,7 +29,7 @@ def socket_path(live: LiveDir) -> Path:
 
 def log_path(live: LiveDir) -> Path:
     """What it writes down."""
-    return live.path / _LOG
+    return live.path / LOG_NAME
 
 
 def encode(message: Json) -> bytes:
